@@ -1,0 +1,5 @@
+import sys
+
+from ceguan.cli import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Findings become cases: steps, clocks, evidence, closure. Procedures are tables."""

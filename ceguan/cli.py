@@ -1,0 +1,48 @@
+"""`ceguan …`: asks the rooms, renders nothing itself. Each room adds its verbs with `add_parser(subparsers)`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+from ceguan import __version__
+
+VERBS = (
+    "ceguan.operate",
+    "ceguan.intake.hj212.cli",
+    "ceguan.intake.cli",
+    "ceguan.evaluate",
+    "ceguan.simulate.cli",
+)
+"""Modules that add verbs, in the order `ceguan --help` shows them."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that says in Chinese what is wrong and which verb's help to read; exit code 2."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        self.exit(2, f"{self.prog}：{message}\n用 {self.prog} --help 查看用法\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(prog="ceguan", description="测管：生态环境监测与监管平台", add_help=False)
+    top.add_argument("-h", "--help", action="help", help="显示帮助")
+    top.add_argument("--version", action="version", version=f"ceguan {__version__}", help="显示版本")
+    verbs = top.add_subparsers(title="命令", metavar="命令", required=True, parser_class=Parser)
+    for module in VERBS:
+        importlib.import_module(module).add_parser(verbs)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ceguan.django_settings")
+    args = parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except BrokenPipeError:  # `ceguan … | head` is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,116 @@
+"""Every setting of the platform, once: name, default, one sentence. Printed by `ceguan settings` and in docs/settings.md.
+
+A setting comes from the environment (CEGUAN_NAME), else from `ceguan.toml` in the data folder, else from the default.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    name: str
+    default: Any
+    sentence: str
+
+
+SETTINGS = (
+    Setting("data", "data", "数据目录：帧档案、台账、历史、业务库、附件和日志都在其下。"),
+    Setting("web_host", "127.0.0.1", "网页监听地址；演示口令未改之前只允许回环地址。"),
+    Setting("web_port", 8212, "网页端口。"),
+    Setting("web_workers", 1, "网页进程数。"),
+    Setting("public_url", "", "对外网址，用于通知中的链接；留空则用监听地址。"),
+    Setting("allowed_hosts", "", "允许的主机名，逗号分隔；回环地址总是允许。"),
+    Setting("secure", False, "经 HTTPS 访问时设为 true：Cookie 只走 HTTPS，并发送 HSTS。"),
+    Setting("gateway_host", "127.0.0.1", "HJ 212 网关监听地址。"),
+    Setting("gateway_port", 9212, "HJ 212 网关端口。"),
+    Setting("gateway_commit_ms", 5, "组提交等待：收到帧后最多等这么多毫秒一起落盘，再应答。"),
+    Setting("gateway_max_frame", 65536, "一帧的最大字节数，超过即按噪声处理。"),
+    Setting("gateway_idle_seconds", 3600, "连接静默这么久即关闭。"),
+    Setting("gateway_max_connections", 20000, "网关同时接受的最大连接数。"),
+    Setting("unknown_devices", "hold", "未知设备：hold 暂存并应答、列入待接入；refuse 拒收并断开。"),
+    Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
+    Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),
+    Setting("late_hours", 2, "晚于区间结束这么多小时到达的数据记为迟到。"),
+    Setting("future_minutes", 10, "数据时间比接收时间超前这么多分钟即隔离，不计入。"),
+    Setting("clock_drift_seconds", 300, "设备时钟与平台时钟相差超过这么多秒即标记。"),
+    Setting("disk_low_percent", 10, "磁盘剩余低于这个百分比时在运行状态页告警。"),
+    Setting("session_hours", 8, "登录有效小时数。"),
+    Setting("lockout_failures", 5, "连续失败这么多次后锁定账号与来源地址。"),
+    Setting("lockout_minutes", 15, "锁定分钟数。"),
+    Setting("email_url", "", "发信服务器，如 smtp://user:pass@host:25；留空则不发邮件。"),
+    Setting("email_from", "ceguan@localhost", "发件人。"),
+    Setting("platform_name", "测管", "网页左上角显示的平台名称。"),
+    Setting("bureau_name", "云澜市生态环境局（演示）", "使用单位名称。"),
+    Setting("demo", False, "演示模式：显示演示账号与虚构城市的提示。"),
+    Setting("demo_clock", "", "演示时钟“真实起点,平台起点,倍速”（秒）；留空即真实时间。"),
+    Setting("log_megabytes", 20, "单个日志文件的大小上限，满后轮换，保留五份。"),
+)
+
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+class SettingError(ValueError):
+    """A setting is unknown or its value cannot be read; the message names it and says what would be valid."""
+
+
+class Settings:
+    """The settings in force; read-only attributes by name, plus folders below `data`."""
+
+    def __init__(self, values: Mapping[str, Any]):
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:  # only reached for names that are not settings
+        raise AttributeError(f"没有名为 {name} 的设置")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.data).resolve()
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Settings from overrides, environment, `<data>/ceguan.toml`, defaults – in this order.
+
+    Raises SettingError for an unknown name in the file or a value of the wrong type.
+    """
+    environ = os.environ if environ is None else environ
+    values = {setting.name: setting.default for setting in SETTINGS}
+    given = {name: _parse(_BY_NAME[name], environ[key]) for name in values if (key := f"CEGUAN_{name.upper()}") in environ}
+    given |= {name: value for name, value in overrides.items() if value is not None}
+    data = given.get("data", values["data"])
+    values |= _from_file(Path(data) / "ceguan.toml") | given
+    values["data"] = str(Path(values["data"]).expanduser())
+    return Settings(values)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"{path}：无法读取（{error}）") from None
+    unknown = sorted(set(content) - set(_BY_NAME))
+    if unknown:
+        raise SettingError(f"{path}：没有名为 {unknown[0]} 的设置；可用：{', '.join(_BY_NAME)}")
+    return {name: _parse(_BY_NAME[name], value) for name, value in content.items()}
+
+
+def _parse(setting: Setting, text: Any) -> Any:
+    kind = type(setting.default)
+    if kind is bool and isinstance(text, str):
+        if text.lower() in ("1", "true", "yes", "on"):
+            return True
+        if text.lower() in ("0", "false", "no", "off", ""):
+            return False
+        raise SettingError(f"设置 {setting.name} 应为 true 或 false，得到 {text!r}")
+    try:
+        return kind(text)
+    except (TypeError, ValueError):
+        raise SettingError(f"设置 {setting.name} 应为 {kind.__name__}，得到 {text!r}") from None
