@@ -1,0 +1,1 @@
+"""The only room that knows where readings lie: frame archive, ledger, sealed history."""

@@ -1,0 +1,495 @@
+"""The frame archive: append-only segment files. What an acknowledgement stands on, and the evidence behind every number.
+
+Layout: `archive/<stream>/<segment>.seg`, one folder per stream (one writer each), beside `segments.jsonl` and `lock`.
+
+    segment = file header (64 bytes: name of the format, stream, segment, SHA-256 of the segment before) + records
+    record  = header (20 bytes, little endian) + source (UTF-8) + payload
+              crc32 u32 over all that follows · mark 2 bytes · kind u8 · source length u8 · payload length u32 · recv i64 µs
+
+A segment is sealed when it is full: its SHA-256 becomes a line of `segments.jsonl` and part of the next file's header,
+so nobody can alter a byte, or leave out a segment, without breaking every segment after it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from ceguan.words import FrameRef
+
+log = logging.getLogger(__name__)
+
+FORMAT = b"CEGUAN-ARCHIVE-1"
+MARK = b"\xc9\x5a"
+FILE_HEADER = struct.Struct("<16sII8x32s")
+RECORD_HEADER = struct.Struct("<I2sBBIq")
+FIRST_OFFSET = FILE_HEADER.size
+LARGEST_RECORD = 1 << 30
+"""A FrameRef has 31 bits for the offset: no record may begin beyond 2 GiB."""
+SEGMENT_BYTES = 64 << 20
+CHUNK_BYTES = 4 << 20
+NO_SEGMENT = bytes(32)
+
+
+class ArchiveError(Exception):
+    """The archive cannot do what was asked; the message says why, in words for the operator."""
+
+
+class StreamTakenError(ArchiveError):
+    """Another process writes this stream."""
+
+
+class RecordNotFoundError(ArchiveError, LookupError):
+    """No intact record lies at this reference."""
+
+
+class RecordKind(IntEnum):
+    """What a record holds."""
+
+    FRAME = 1  # a frame as it came over the wire
+    BAD = 2  # bytes that are no frame (noise, wrong CRC, wrong length): kept all the same
+    IMPORT = 3  # rows of an imported file
+    DECISION = 4  # a reviewer's decision
+
+
+class Position(NamedTuple):
+    """A place in a stream: the next record to read begins at `offset` of `segment` or in a later segment."""
+
+    segment: int
+    offset: int
+
+
+START = Position(0, FIRST_OFFSET)
+
+
+class Record(NamedTuple):
+    ref: FrameRef
+    kind: RecordKind
+    recv: float  # UTC epoch seconds, to the microsecond
+    source: str  # where it came from, e.g. "10.0.0.7:51234"
+    payload: bytes
+
+    @property
+    def after(self) -> Position:
+        """The position behind this record: the checkpoint once it has been dealt with."""
+        size = RECORD_HEADER.size + len(self.source.encode()) + len(self.payload)
+        return Position(self.ref.segment, self.ref.offset + size)
+
+
+class SealedSegment(NamedTuple):
+    """One line of `segments.jsonl`."""
+
+    segment: int
+    bytes: int
+    records: int
+    first_recv: float | None
+    last_recv: float | None
+    sha256: str
+    previous: str
+
+
+class ArchiveWriter:
+    """Appends to one stream; holds an exclusive lock on the stream's folder until `close`.
+
+    Opening repairs what a crash left: a torn tail is cut off (it was never synced), a segment that was never sealed is
+    sealed. Not thread-safe. A `sync` that fails leaves the writer unusable: what was appended since the last `sync` is
+    not in the archive, nothing may be acknowledged, and the stream has to be opened again.
+
+    Raises StreamTakenError when another process writes the stream.
+    """
+
+    def __init__(self, folder: Path, stream: int, segment_bytes: int = SEGMENT_BYTES) -> None:
+        if not FIRST_OFFSET < segment_bytes <= LARGEST_RECORD:
+            raise ValueError(f"segment_bytes {segment_bytes}: between {FIRST_OFFSET} and {LARGEST_RECORD}")
+        if not 0 <= stream < 4096:
+            raise ValueError(f"stream {stream}: a FrameRef has room for 0 to 4095")
+        self.stream = stream
+        self.folder = stream_folder(folder, stream)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._segment_bytes = segment_bytes
+        self._lock = _take_lock(self.folder, stream)
+        self._file = -1
+        self._failed = False
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._end = self._durable = 0
+        try:
+            self._continue_stream()
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, kind: RecordKind, recv: float, source: str, payload: bytes) -> FrameRef:
+        """Buffer one record and say where it will lie. It is durable only after the next `sync`."""
+        if self._failed or self._lock < 0:
+            raise ArchiveError(f"归档流 {self.stream} 已关闭或写入失败,须重新打开")
+        origin = source.encode()[:255].decode(errors="ignore").encode()
+        body = RECORD_HEADER.pack(0, MARK, kind, len(origin), len(payload), round(recv * 1e6))[4:] + origin + payload
+        size = 4 + len(body)
+        if size > LARGEST_RECORD:
+            raise ValueError(f"a record of {size} bytes; at most {LARGEST_RECORD}")
+        if self._end + size > self._segment_bytes and self._end > FIRST_OFFSET:
+            self._roll()
+        offset = self._end
+        self._pending += (zlib.crc32(body).to_bytes(4, "little"), body)
+        self._pending_bytes += size
+        self._end += size
+        self._count(recv)
+        if self._pending_bytes > CHUNK_BYTES:
+            self._write()
+        return FrameRef(self.stream, self._segment, offset)
+
+    def sync(self) -> None:
+        """One write and one fdatasync: everything appended so far is on disk. Raises ArchiveError when it is not."""
+        if self._failed or self._lock < 0:
+            raise ArchiveError(f"归档流 {self.stream} 已关闭或写入失败,须重新打开")
+        if self._end == self._durable:
+            return
+        self._write()
+        try:
+            os.fdatasync(self._file)
+        except OSError as error:
+            self._fail(error)
+        self._durable = self._end
+
+    def close(self) -> None:
+        """Sync what is pending, give the stream free. Safe to call twice."""
+        try:
+            if self._file >= 0 and not self._failed:
+                self.sync()
+        finally:
+            for descriptor in (self._file, self._lock):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._file = self._lock = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _continue_stream(self) -> None:
+        """Bring the folder into order and stand behind its last intact record."""
+        sealed = _read_sealed(self.folder, repair=True)
+        self._previous = bytes.fromhex(sealed[-1].sha256) if sealed else NO_SEGMENT
+        open_segments = [number for number in segments(self.folder) if not sealed or number > sealed[-1].segment]
+        for number in open_segments:
+            self._open_existing(number)
+            if number == open_segments[-1] and self._intact and self._end < self._segment_bytes:
+                return
+            self._seal()
+        self._open_new(max((*(s.segment for s in sealed), *open_segments), default=-1) + 1)
+
+    def _open_existing(self, number: int) -> None:
+        """Open a segment that is not sealed; cut off a torn tail, but never anything with an intact record behind it."""
+        path = segment_path(self.folder, number)
+        data = path.read_bytes()
+        records, end, damaged = _parse_all(data, self.stream, number)
+        self._file = os.open(path, os.O_RDWR)
+        if damaged:
+            log.error("归档 %s 偏移 %s 处有损坏,其后的记录已保留", path, damaged)
+            end = len(data)
+        elif end < len(data):
+            log.warning("归档 %s 尾部有 %d 字节未写完(从未应答),已截去", path, len(data) - end)
+            os.ftruncate(self._file, end)
+        self._intact = end == len(data) and not damaged and end >= FIRST_OFFSET
+        if end < FIRST_OFFSET:
+            data, end = self._write_file_header(number), FIRST_OFFSET
+        os.fsync(self._file)
+        os.lseek(self._file, end, os.SEEK_SET)
+        self._begin_segment(number, data[:end])
+        for record in records:
+            self._count(record.recv)
+
+    def _open_new(self, number: int) -> None:
+        path = segment_path(self.folder, number)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        header = self._write_file_header(number)
+        os.fsync(self._file)
+        sync_folder(self.folder)
+        self._begin_segment(number, header)
+
+    def _write_file_header(self, number: int) -> bytes:
+        header = FILE_HEADER.pack(FORMAT, self.stream, number, self._previous)
+        os.pwrite(self._file, header, 0)
+        os.lseek(self._file, len(header), os.SEEK_SET)
+        return header
+
+    def _begin_segment(self, number: int, content: bytes) -> None:
+        self._segment = number
+        self._end = self._durable = len(content)
+        self._hash = hashlib.sha256(content)
+        self._records = 0
+        self._first_recv: float | None = None
+        self._last_recv: float | None = None
+
+    def _count(self, recv: float) -> None:
+        self._records += 1
+        self._last_recv = recv
+        if self._first_recv is None:
+            self._first_recv = recv
+
+    def _roll(self) -> None:
+        self.sync()
+        self._seal()
+        self._open_new(self._segment + 1)
+
+    def _seal(self) -> None:
+        """Close the segment for good: its hash goes to `segments.jsonl` and into the next segment's header."""
+        digest = self._hash.digest()
+        line = SealedSegment(
+            segment=self._segment,
+            bytes=self._end,
+            records=self._records,
+            first_recv=self._first_recv,
+            last_recv=self._last_recv,
+            sha256=digest.hex(),
+            previous=self._previous.hex(),
+        )
+        os.close(self._file)
+        self._file = -1
+        with open(self.folder / "segments.jsonl", "a", encoding="utf-8") as out:
+            out.write(json.dumps(line._asdict()) + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+        sync_folder(self.folder)
+        self._previous = digest
+
+    def _write(self) -> None:
+        if not self._pending:
+            return
+        data = b"".join(self._pending)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            self._fail(error)
+        self._hash.update(data)
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    def _fail(self, error: OSError) -> None:
+        """After a failed write or fdatasync nobody knows what is on disk: go back to what was durable and give up."""
+        self._failed = True
+        self._pending.clear()
+        with suppress(OSError):
+            os.ftruncate(self._file, self._durable)
+        raise ArchiveError(f"归档流 {self.stream} 写盘失败:{error.strerror};上次同步之后的记录未保存") from error
+
+
+def read(folder: Path, start: dict[int, Position] | None = None) -> Iterator[Record]:
+    """All records behind the positions, stream by stream in turns, each stream in order; ends when nothing more is there.
+
+    A stream without a position is read from its beginning. Stops cleanly before a record that is not (or not yet)
+    complete. What is handed out is on disk: a reader never knows more than the disk after a power cut. A damaged place
+    with intact records behind it is skipped and logged.
+    """
+    readers = [_read_stream(folder, stream, (start or {}).get(stream, START)) for stream in streams(folder)]
+    while readers:
+        alive = []
+        for reader in readers:
+            chunk = next(reader, None)
+            if chunk is not None:
+                yield from chunk
+                alive.append(reader)
+        readers = alive
+
+
+def fetch(folder: Path, ref: FrameRef) -> Record:
+    """The one record at `ref`, its CRC checked. Raises RecordNotFoundError."""
+    path = segment_path(stream_folder(folder, ref.stream), ref.segment)
+    try:
+        with open(path, "rb") as file:
+            file.seek(ref.offset)
+            head = file.read(RECORD_HEADER.size)
+            size = sum(RECORD_HEADER.unpack(head)[3:5]) if len(head) == RECORD_HEADER.size else 0
+            data = head + file.read(min(size, LARGEST_RECORD))
+    except OSError as error:
+        raise RecordNotFoundError(f"归档中没有 {ref}:{error.strerror}") from error
+    records, _ = _parse(data, ref.offset, ref.stream, ref.segment)
+    if not records:
+        raise RecordNotFoundError(f"归档中 {ref} 处没有完整的记录")
+    return records[0]
+
+
+def streams(folder: Path) -> list[int]:
+    """Numbers of the streams in this archive, ascending."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+
+
+def segments(stream: Path) -> list[int]:
+    """Numbers of the segments in a stream's folder, ascending."""
+    return sorted(int(path.stem) for path in stream.glob("*.seg"))
+
+
+def sealed_segments(folder: Path, stream: int) -> list[SealedSegment]:
+    """The sealed segments of a stream, in order, with their chained hashes."""
+    return _read_sealed(stream_folder(folder, stream))
+
+
+def backlog(folder: Path, positions: dict[int, Position]) -> int:
+    """Bytes of the archive that lie behind the positions: how far the ledger is behind."""
+    total = 0
+    for stream in streams(folder):
+        position = positions.get(stream, START)
+        home = stream_folder(folder, stream)
+        for number in segments(home):
+            if number >= position.segment:
+                begin = position.offset if number == position.segment else FIRST_OFFSET
+                total += max(0, segment_path(home, number).stat().st_size - begin)
+    return total
+
+
+def next_free_stream(folder: Path, candidates: Iterable[int]) -> int:
+    """The first stream nobody writes at this moment. Two processes may be told the same: see `open_free_stream`."""
+    with open_free_stream(folder, candidates) as writer:
+        return writer.stream
+
+
+def open_free_stream(folder: Path, candidates: Iterable[int], segment_bytes: int = SEGMENT_BYTES) -> ArchiveWriter:
+    """A writer on the first stream nobody else writes. Raises StreamTakenError when all are taken."""
+    tried = []
+    for stream in candidates:
+        try:
+            return ArchiveWriter(folder, stream, segment_bytes)
+        except StreamTakenError:
+            tried.append(stream)
+    raise StreamTakenError(f"归档流 {tried} 均被其他进程占用")
+
+
+def stream_folder(folder: Path, stream: int) -> Path:
+    return folder / f"{stream:04d}"
+
+
+def segment_path(stream: Path, number: int) -> Path:
+    return stream / f"{number:07d}.seg"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable (a new or renamed file is lost by a power cut until this is done)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _take_lock(folder: Path, stream: int) -> int:
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "?"
+        os.close(descriptor)
+        raise StreamTakenError(f"归档流 {stream} 正由进程 {owner} 写入,不能再开第二个写入者({folder})") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _read_sealed(folder: Path, repair: bool = False) -> list[SealedSegment]:
+    """Lines of `segments.jsonl`; with `repair` a last line that a crash left unfinished is cut off."""
+    path = folder / "segments.jsonl"
+    if not path.exists():
+        return []
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if repair and whole < len(data):
+        os.truncate(path, whole)
+    return [SealedSegment(**json.loads(line)) for line in data[:whole].splitlines()]
+
+
+def _read_stream(folder: Path, stream: int, position: Position) -> Iterator[list[Record]]:
+    home = stream_folder(folder, stream)
+    number, offset = position
+    while True:
+        present = segments(home)
+        later = [other for other in present if other > number]
+        if number in present:
+            yield from _read_segment(segment_path(home, number), FrameRef(stream, number, offset), final=bool(later))
+        if not later:
+            return
+        number, offset = later[0], FIRST_OFFSET
+
+
+def _read_segment(path: Path, start: FrameRef, final: bool) -> Iterator[list[Record]]:
+    """Records of one segment in chunks; `final` when the writer has left it, so that nothing in it can be unfinished."""
+    chunk, offset = CHUNK_BYTES, start.offset
+    with open(path, "rb", buffering=0) as file:
+        while data := os.pread(file.fileno(), chunk, offset):
+            records, end = _parse(data, offset, start.stream, start.segment)
+            if records:
+                os.fdatasync(file.fileno())
+                yield records
+                offset, chunk = end, CHUNK_BYTES
+            elif len(data) == chunk:
+                chunk *= 2
+            else:
+                skipped = _next_intact(data, 1)
+                if skipped is None and not final:
+                    return
+                offset += skipped if skipped is not None else len(data)
+                log.error("归档 %s 有损坏,已跳到偏移 %d", path, offset)
+
+
+def _parse(data: bytes, base: int, stream: int, segment: int) -> tuple[list[Record], int]:
+    """Records from the beginning of `data` up to the first that is not intact; and the offset behind them."""
+    records: list[Record] = []
+    unpack, crc32, header, size = RECORD_HEADER.unpack_from, zlib.crc32, RECORD_HEADER.size, len(data)
+    view = memoryview(data)
+    at = 0
+    while at + header <= size:
+        crc, mark, kind, origin, length, micros = unpack(data, at)
+        body = at + header + origin
+        end = body + length
+        if mark != MARK or end > size or crc32(view[at + 4 : end]) != crc:
+            break
+        source = data[at + header : body].decode()
+        records.append(Record(FrameRef(stream, segment, base + at), KINDS[kind], micros / 1e6, source, data[body:end]))
+        at = end
+    return records, base + at
+
+
+KINDS = {int(kind): kind for kind in RecordKind}
+
+
+def _parse_all(data: bytes, stream: int, number: int) -> tuple[list[Record], int, list[int]]:
+    """Every intact record of a segment, the offset behind the last one, and the offsets of damaged places before it."""
+    if len(data) < FIRST_OFFSET:
+        return [], 0, []
+    records, end = _parse(data[FIRST_OFFSET:], FIRST_OFFSET, stream, number)
+    damaged = [] if data.startswith(FORMAT) else [0]
+    while (skipped := _next_intact(data[end:], 1)) is not None:
+        damaged.append(end)
+        more, end = _parse(data[end + skipped :], end + skipped, stream, number)
+        records += more
+    return records, end, damaged
+
+
+def _next_intact(data: bytes, begin: int) -> int | None:
+    """Offset of the first intact record at or after `begin`, or None."""
+    at = data.find(MARK, begin + 4)
+    while at >= 0:
+        head = data[at - 4 : at - 4 + RECORD_HEADER.size]
+        size = RECORD_HEADER.size + sum(RECORD_HEADER.unpack(head)[3:5]) if len(head) == RECORD_HEADER.size else 0
+        if size and _parse(data[at - 4 : at - 4 + size], 0, 0, 0)[0]:
+            return at - 4
+        at = data.find(MARK, at + 1)
+    return None
