@@ -1,0 +1,278 @@
+"""Reader of the packaged tables: rows as frozen dataclasses, chosen by date.
+
+The first six columns of every table are the same (`Row`); `valid_from` and `valid_to` are inclusive Beijing dates,
+an empty `valid_to` means still in force. A cell that cannot be read raises `TableError` naming table and line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import types
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import cache
+from importlib import resources
+from typing import Any, ClassVar, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+TRUST = ("P", "2", "1", "unsure", "local")
+"""P read in the text · 2 two sources · 1 one source · unsure memory or unverified · local a bureau's own setting."""
+
+
+class TableError(ValueError):
+    """A packaged table is broken; the message names table and line."""
+
+
+class NotInForce(LookupError):
+    """No row (or more than one) is in force on the day asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What every row of every table says about itself."""
+
+    table_file: ClassVar[str]
+
+    standard: str
+    clause: str
+    valid_from: date
+    valid_to: date | None
+    trust: str
+    source: str
+    where: str  # table and line, e.g. "air_iaqi.csv:7"
+
+    def in_force(self, day: date) -> bool:
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
+    @property
+    def cite(self) -> str:
+        """Standard and clause, e.g. "HJ 633-2026 表3"."""
+        return f"{self.standard} {self.clause}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirLimit(Row):
+    """GB 3095 concentration limit. `phase`: "" (2012), transition, final, reference (annex A)."""
+
+    table_file: ClassVar[str] = "air_limits.csv"
+    phase: str
+    pollutant: str
+    averaging: str  # 1h, 8h (daily maximum), 24h, quarter, year
+    unit: str
+    class1: float
+    class2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IaqiRow(Row):
+    """Concentrations at IAQI 0, 50, 100, 150, 200, 300, 400, 500 (None: the standard gives none).
+
+    `above` says what holds over the last concentration given: "500" (IAQI 500), "cap" (the last IAQI given),
+    "use_24h" or "use_1h" (no IAQI of this averaging time; the other one is reported).
+    """
+
+    table_file: ClassVar[str] = "air_iaqi.csv"
+    pollutant: str
+    averaging: str  # 1h, 8h, 24h
+    unit: str
+    c0: float
+    c50: float
+    c100: float
+    c150: float
+    c200: float
+    c300: float | None
+    c400: float | None
+    c500: float | None
+    above: str
+
+    @property
+    def breakpoints(self) -> tuple[tuple[int, float], ...]:
+        """(IAQI, concentration) pairs, rising."""
+        pairs = ((i, getattr(self, f"c{i}")) for i in (0, 50, 100, 150, 200, 300, 400, 500))
+        return tuple((i, c) for i, c in pairs if c is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AqiClass(Row):
+    """One class of the AQI with its colour and words; the words have their own trust (`text_trust`)."""
+
+    table_file: ClassVar[str] = "aqi_classes.csv"
+    lo: int
+    hi: int
+    level: int
+    zh: str
+    en: str
+    colour_zh: str
+    colour_en: str
+    rgb: str
+    effect_zh: str
+    advice_zh: str
+    advice_en: str
+    text_trust: str
+    text_source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaterLimit(Row):
+    """GB 3838 item. `kind`: max, min (dissolved oxygen), range (pH: lo–hi holds for every class).
+
+    Table 1 fills I…V; tables 2 and 3 (drinking-water sources) have one limit in `hi`.
+    `waterbody`: river, lake, or "" for both.
+    """
+
+    table_file: ClassVar[str] = "surface_water.csv"
+    table: int
+    item: str
+    name: str
+    note: str
+    waterbody: str
+    unit: str
+    kind: str
+    lo: float | None
+    hi: float | None
+    I: float | None  # noqa: E741 – the classes are called so
+    II: float | None
+    III: float | None
+    IV: float | None
+    V: float | None
+
+    @property
+    def classes(self) -> tuple[float, ...]:
+        """The limits of class I … V (empty for a row with one limit)."""
+        return tuple(v for v in (self.I, self.II, self.III, self.IV, self.V) if v is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseLimit(Row):
+    table_file: ClassVar[str] = "noise_limits.csv"
+    zone: str
+    zone_zh: str
+    unit: str
+    day: float
+    night: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmissionLimit(Row):
+    """Concentration limit of an emission standard. `basis`: converted (to `reference_o2` %) or measured."""
+
+    table_file: ClassVar[str] = "emission_limits.csv"
+    medium: str  # gas, water
+    category: str
+    category_en: str
+    code: str  # HJ 212 factor code
+    name: str
+    condition: str
+    unit: str
+    low: float | None
+    high: float
+    averaging: str  # 1h, 24h
+    basis: str
+    reference_o2: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RadiationBackground(Row):
+    table_file: ClassVar[str] = "radiation_background.csv"
+    place: str
+    place_en: str
+    unit: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity(Row):
+    """Least amount of data that makes a mean valid."""
+
+    table_file: ClassVar[str] = "validity.csv"
+    scope: str
+    items: str
+    averaging: str
+    quantity: str
+    minimum: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarDay(Row):
+    """A day on which the weekday rule is wrong: kind "holiday" (on a weekday) or "workday" (on a weekend)."""
+
+    table_file: ClassVar[str] = "work_calendar.csv"
+    day: date
+    kind: str
+    festival: str
+    festival_en: str
+
+
+TABLES: tuple[type[Row], ...] = (
+    AirLimit,
+    IaqiRow,
+    AqiClass,
+    WaterLimit,
+    NoiseLimit,
+    EmissionLimit,
+    RadiationBackground,
+    Validity,
+    CalendarDay,
+)
+
+
+R = TypeVar("R", bound=Row)
+
+
+def _convert(text: str, wanted: Any) -> Any:
+    if get_origin(wanted) in (Union, types.UnionType):
+        if text == "":
+            return None
+        wanted = next(t for t in get_args(wanted) if t is not type(None))
+    if wanted is date:
+        return date.fromisoformat(text)
+    return wanted(text)
+
+
+def _read_row(kind: type[R], hints: dict[str, Any], cells: dict[str, str], where: str) -> R:
+    values: dict[str, Any] = {"where": where}
+    for name in (f.name for f in fields(kind) if f.name != "where"):
+        try:
+            values[name] = _convert(cells[name], hints[name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise TableError(f"{where} 列 {name}: {cells.get(name)!r} 无法读取 (cannot be read: {error})") from error
+    return kind(**values)
+
+
+def parse(kind: type[R], text: str) -> tuple[R, ...]:
+    """Rows of one table from CSV text; raises TableError with "table:line" on the first bad cell."""
+    hints = get_type_hints(kind)
+    reader = csv.DictReader(io.StringIO(text))
+    return tuple(_read_row(kind, hints, cells, f"{kind.table_file}:{reader.line_num}") for cells in reader)
+
+
+@cache
+def _packaged(kind: type[Row]) -> tuple[Row, ...]:
+    return parse(kind, resources.files(__package__).joinpath(kind.table_file).read_text("utf-8"))
+
+
+def rows(kind: type[R]) -> tuple[R, ...]:
+    """All rows of a packaged table, in the order of the file."""
+    return cast("tuple[R, ...]", _packaged(kind))
+
+
+def in_force(kind: type[R], day: date, **keys: object) -> tuple[R, ...]:
+    """Rows in force on a Beijing date whose columns equal `keys`, e.g. in_force(AirLimit, day, pollutant="O3")."""
+    return tuple(_matching(rows(kind), day, keys))
+
+
+def _matching(table: Iterable[R], day: date, keys: dict[str, object]) -> Iterable[R]:
+    return (row for row in table if row.in_force(day) and all(getattr(row, k) == v for k, v in keys.items()))
+
+
+def one(kind: type[R], day: date, **keys: object) -> R:
+    """The single row in force on the day; raises NotInForce when there is none or more than one."""
+    found = in_force(kind, day, **keys)
+    if len(found) != 1:
+        wanted = ", ".join(f"{k}={v}" for k, v in keys.items())
+        raise NotInForce(f"{kind.table_file}: {day} 有效的行 {wanted} 有 {len(found)} 条，应为 1 条 (rows in force)")
+    return found[0]
