@@ -114,6 +114,19 @@ class AqiClass(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AqiCompleteness(Row):
+    """When an AQI may be published although a pollutant is missing.
+
+    `publish_above`: with a pollutant missing, only an AQI above this is published (None: always).
+    `quirk_optional`: pollutants whose absence does not stop the national platform, against the clause.
+    """
+
+    table_file: ClassVar[str] = "aqi_completeness.csv"
+    publish_above: int | None
+    quirk_optional: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaterLimit(Row):
     """GB 3838 item. `kind`: max, min (dissolved oxygen), range (pH: lo–hi holds for every class).
 
@@ -131,7 +144,7 @@ class WaterLimit(Row):
     kind: str
     lo: float | None
     hi: float | None
-    I: float | None  # noqa: E741 – the classes are called so
+    I: float | None
     II: float | None
     III: float | None
     IV: float | None
@@ -211,6 +224,7 @@ TABLES: tuple[type[Row], ...] = (
     AirLimit,
     IaqiRow,
     AqiClass,
+    AqiCompleteness,
     WaterLimit,
     NoiseLimit,
     EmissionLimit,
@@ -257,7 +271,7 @@ def _packaged(kind: type[Row]) -> tuple[Row, ...]:
 
 def rows(kind: type[R]) -> tuple[R, ...]:
     """All rows of a packaged table, in the order of the file."""
-    return cast("tuple[R, ...]", _packaged(kind))
+    return cast("tuple[R, ...]", _packaged(kind))  # type: ignore[arg-type]
 
 
 def in_force(kind: type[R], day: date, **keys: object) -> tuple[R, ...]:

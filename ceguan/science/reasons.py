@@ -1,0 +1,75 @@
+"""Why a result is not a number (or is one under a special rule): codes for columns, sentences for people."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from ceguan.words import Label
+
+
+class Reason(IntEnum):
+    NONE = 0
+    NO_DATA = 1
+    INCOMPLETE = 2
+    PLATFORM_QUIRK = 3
+    NO_1H_INDEX = 4
+    NO_EDITION = 5
+    REQUIRED_MISSING = 6
+    WATERBODY_UNDECIDED = 7
+    DEVICE_FLAG = 8
+    TOO_FEW_MINUTES = 9
+    TOO_FEW_HOURS = 10
+    NO_CONVERTED = 11
+    NO_LIMIT = 12
+    FROM_MINUTES = 13
+    CONVERTED_BY_US = 14
+    NOT_FLOW_WEIGHTED = 15
+
+
+SENTENCES = {
+    Reason.NONE: Label("", ""),
+    Reason.NO_DATA: Label("各项均缺测", "no pollutant has a value"),
+    Reason.INCOMPLETE: Label(
+        "缺{items}，其余项目的AQI不大于{above}，按{cite}不发布",
+        "{items} missing and the AQI of the rest is not above {above}: not published ({cite})",
+    ),
+    Reason.PLATFORM_QUIRK: Label(
+        "缺{items}，按{cite}不应发布；此处照国家平台做法发布",
+        "{items} missing: not to be published under {cite}, published as the national platform does",
+    ),
+    Reason.NO_1H_INDEX: Label(
+        "{items}的1小时浓度高于分指数表上限，应按24小时均值报告；未提供24小时均值，未计入AQI",
+        "{items} 1-hour value is above the table and its 24-hour mean is not given: left out of the AQI",
+    ),
+    Reason.NO_EDITION: Label("该时刻没有可用的标准版本", "no edition of the standard is in force at this hour"),
+    Reason.REQUIRED_MISSING: Label("缺{items}，不评价", "{items} missing: not evaluated"),
+    Reason.WATERBODY_UNDECIDED: Label(
+        "水体类型未定：按河流{river}、按湖库{lake}，结论不同",
+        "water body undecided: {river} as river, {lake} as lake",
+    ),
+    Reason.DEVICE_FLAG: Label("设备标记为{flag}，该时段不参与判定", "device flag {flag}: excluded"),
+    Reason.TOO_FEW_MINUTES: Label(
+        "有效分钟数{count}，少于{minimum}", "{count} valid minutes, fewer than {minimum}"
+    ),
+    Reason.TOO_FEW_HOURS: Label("有效小时数{count}，少于{minimum}", "{count} valid hours, fewer than {minimum}"),
+    Reason.NO_CONVERTED: Label(
+        "限值针对折算浓度，设备未送折算值且无氧含量可换算",
+        "the limit is for the converted value; the device sent none and there is no oxygen reading",
+    ),
+    Reason.NO_LIMIT: Label("该日期没有许可限值", "no permit limit on this date"),
+    Reason.FROM_MINUTES: Label("小时值由{count}分钟有效分钟数据重新计算", "hour recomputed from {count} valid minutes"),
+    Reason.CONVERTED_BY_US: Label("折算浓度由平台按基准氧含量计算", "converted to reference oxygen by the platform"),
+    Reason.NOT_FLOW_WEIGHTED: Label("无流量数据，日均值为算术平均", "no flow: arithmetic daily mean"),
+}
+
+
+def say(reason: int, **facts: object) -> Label:
+    """The sentence of a reason in Chinese and English; `facts` fill its gaps (an absent fact stays out, as "?")."""
+    gaps = _Gaps(facts)
+    zh, en = SENTENCES[Reason(reason)]
+    return Label(zh.format_map(gaps), en.format_map(gaps))
+
+
+class _Gaps(dict[str, object]):
+    def __missing__(self, key: str) -> str:
+        return "?"
