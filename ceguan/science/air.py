@@ -226,7 +226,9 @@ def hourly_aqi(
     column is missing everywhere. HJ 633-2026 5.3: with a pollutant missing the AQI is given only above 100;
     `platform_quirks` lets the absence of PM10 pass, as the national platform does. HJ 633-2012: AQI of what there is.
     """
-    return _report(columns, edition, not_monitored or {}, platform_quirks, {"HJ 633-2012": HOURLY, "HJ 633-2026": HOURLY})
+    return _report(
+        columns, edition, not_monitored or {}, platform_quirks, {"HJ 633-2012": HOURLY, "HJ 633-2026": HOURLY}
+    )
 
 
 def daily_aqi(
@@ -297,7 +299,9 @@ def _judge(
     out.primary[where] = _primary(index, top)
 
 
-def _item(edition: str, item: Item, columns: Mapping[str, Floats], where: slice | NDArray[np.intp]) -> NDArray[np.int16]:
+def _item(
+    edition: str, item: Item, columns: Mapping[str, Floats], where: slice | NDArray[np.intp]
+) -> NDArray[np.int16]:
     found = _iaqi(_scale(edition, item), columns[item.column][where])
     if item.fallback in columns and (found == NO_INDEX).any():
         daily = _iaqi(_scale(edition, item._replace(averaging="24h")), columns[item.fallback][where])

@@ -48,9 +48,7 @@ SENTENCES = {
         "water body undecided: {river} as river, {lake} as lake",
     ),
     Reason.DEVICE_FLAG: Label("设备标记为{flag}，该时段不参与判定", "device flag {flag}: excluded"),
-    Reason.TOO_FEW_MINUTES: Label(
-        "有效分钟数{count}，少于{minimum}", "{count} valid minutes, fewer than {minimum}"
-    ),
+    Reason.TOO_FEW_MINUTES: Label("有效分钟数{count}，少于{minimum}", "{count} valid minutes, fewer than {minimum}"),
     Reason.TOO_FEW_HOURS: Label("有效小时数{count}，少于{minimum}", "{count} valid hours, fewer than {minimum}"),
     Reason.NO_CONVERTED: Label(
         "限值针对折算浓度，设备未送折算值且无氧含量可换算",
