@@ -81,7 +81,9 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     """
     environ = os.environ if environ is None else environ
     values = {setting.name: setting.default for setting in SETTINGS}
-    given = {name: _parse(_BY_NAME[name], environ[key]) for name in values if (key := f"CEGUAN_{name.upper()}") in environ}
+    given = {
+        name: _parse(_BY_NAME[name], environ[key]) for name in values if (key := f"CEGUAN_{name.upper()}") in environ
+    }
     given |= {name: value for name, value in overrides.items() if value is not None}
     data = given.get("data", values["data"])
     values |= _from_file(Path(data) / "ceguan.toml") | given

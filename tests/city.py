@@ -59,7 +59,9 @@ def _point(code: str, kind: str, region: Region, enterprise: Enterprise | None) 
     return point
 
 
-def _limit(enterprise: Enterprise, point: Point, factor: str, basis: str, high: float, converted: bool = False) -> PermitLimit:
+def _limit(
+    enterprise: Enterprise, point: Point, factor: str, basis: str, high: float, converted: bool = False
+) -> PermitLimit:
     permit, _ = Permit.objects.get_or_create(
         number=f"{enterprise.code}001P", enterprise=enterprise, valid_from=date(2024, 1, 1), valid_to=date(2028, 12, 31)
     )

@@ -15,7 +15,9 @@ class Region(models.Model):
     code = models.CharField("代码", max_length=12, primary_key=True)
     name_zh = models.CharField("名称", max_length=60)
     name_en = models.CharField("英文名", max_length=80)
-    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name="上级")
+    parent = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="children", verbose_name="上级"
+    )
     path = models.CharField(max_length=120, unique=True, editable=False)
     geometry = models.JSONField("边界", null=True, blank=True)  # GeoJSON geometry, WGS 84
 
@@ -173,8 +175,12 @@ class PermitLimit(models.Model):
     class Meta:
         ordering = ["point", "factor", "valid_from"]
         constraints = [
-            models.CheckConstraint(condition=Q(valid_to=None) | Q(valid_to__gte=F("valid_from")), name="limit_dates_in_order"),
-            models.UniqueConstraint(fields=["point", "factor", "basis"], condition=Q(valid_to=None), name="one_open_limit"),
+            models.CheckConstraint(
+                condition=Q(valid_to=None) | Q(valid_to__gte=F("valid_from")), name="limit_dates_in_order"
+            ),
+            models.UniqueConstraint(
+                fields=["point", "factor", "basis"], condition=Q(valid_to=None), name="one_open_limit"
+            ),
         ]
 
 

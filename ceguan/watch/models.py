@@ -44,7 +44,9 @@ class Finding(models.Model):
         ("dismissed", "已排除"),
     ]
     point = models.ForeignKey(Point, models.PROTECT, related_name="findings")
-    rule = models.CharField("规则", max_length=60)  # e.g. limit-hour:a21026, limit-day:w01018, silent, clock, flatline:a21026
+    rule = models.CharField(
+        "规则", max_length=60
+    )  # e.g. limit-hour:a21026, limit-day:w01018, silent, clock, flatline:a21026
     level = models.SmallIntegerField("级别", default=2)  # 1 notice, 2 warning, 3 serious
     title_zh = models.CharField(max_length=160)
     title_en = models.CharField(max_length=200, blank=True)

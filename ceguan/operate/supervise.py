@@ -1,0 +1,180 @@
+"""One foreground command: start the processes, keep their logs, restart what falls, stop all on Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ceguan import operate
+from ceguan.settings import Settings
+
+STOP_SECONDS = 12
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass
+class Child:
+    """One process of ours; `falls` counts restarts in a row, so that a broken one backs off instead of spinning."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen | None = None
+    falls: int = 0
+    again_at: float = 0.0
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("ceguan.child"))
+
+
+def run(values: Settings, *, extra: dict[str, list[str]] | None = None, ready: Callable[[], None] | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM. `extra` are more children (name → ceguan arguments); `ready` runs once all are up.
+
+    Returns 0 after a clean stop, 2 when a port is taken or demo passwords forbid the address.
+    """
+    problem = _refusal(values) or _taken(values)
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
+    environ = os.environ | {
+        f"CEGUAN_{name.upper()}": str(getattr(values, name)) for name in ("data", "web_host", "web_port")
+    }
+    children = [Child(name, command) for name, command in _commands(values, extra or {}).items()]
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    for child in children:
+        child.log = _logger(values, child.name)
+        _start(child, environ)
+    try:
+        _await_web(values, stop)
+        if ready and not stop.is_set():
+            ready()
+        _keep(children, environ, stop)
+    finally:
+        _stop(children)
+    return 0
+
+
+def _commands(values: Settings, extra: dict[str, list[str]]) -> dict[str, list[str]]:
+    ceguan = [sys.executable, "-m", "ceguan"]
+    web = [
+        sys.executable,
+        "-m",
+        "granian",
+        "--interface",
+        "wsgi",
+        "--host",
+        values.web_host,
+        "--port",
+        str(values.web_port),
+    ]
+    web += ["--workers", str(values.web_workers), "--blocking-threads", "8", "--no-ws", "ceguan.web.wsgi:application"]
+    ours = {"gateway": ["gateway"], "clockwork": ["clockwork"], **extra}
+    return {name: ceguan + arguments for name, arguments in ours.items()} | {"web": web}
+
+
+def _refusal(values: Settings) -> str | None:
+    """Nothing listens beyond loopback while a published demo password is in force."""
+    beyond = [host for host in (values.web_host, values.gateway_host) if host not in LOOPBACK]
+    names = operate.demo_accounts() if beyond else []
+    if not names:
+        return None
+    return (
+        f"拒绝监听 {beyond[0]}：{len(names)} 个账号仍用公开的演示口令（{'、'.join(names)}）。\n"
+        "先逐个改掉：ceguan accounts --password 用户名"
+    )
+
+
+def _taken(values: Settings) -> str | None:
+    pairs = [
+        ("网页", values.web_host, values.web_port, "web_port"),
+        ("网关", values.gateway_host, values.gateway_port, "gateway_port"),
+    ]
+    for name, host, port, setting in pairs:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                return f"{name}端口 {host}:{port} 不能用（{error.strerror}）。换一个：CEGUAN_{setting.upper()}=端口号"
+    return None
+
+
+def _logger(values: Settings, name: str) -> logging.Logger:
+    """The rotating log of one child, data/logs/<name>.log."""
+    folder = Path(values.folder) / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(
+        folder / f"{name}.log", maxBytes=values.log_megabytes << 20, backupCount=5, encoding="utf-8"
+    )
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logger = logging.getLogger(f"ceguan.child.{name}")
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    return logger
+
+
+def _start(child: Child, environ: dict[str, str]) -> None:
+    child.process = subprocess.Popen(  # noqa: S603  our own command line
+        child.command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", start_new_session=True,
+    )  # fmt: skip
+    threading.Thread(target=_drain, args=(child, child.process), daemon=True).start()
+
+
+def _drain(child: Child, process: subprocess.Popen) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        child.log.info(line.rstrip())
+
+
+def _await_web(values: Settings, stop: threading.Event) -> None:
+    host = "127.0.0.1" if values.web_host in ("0.0.0.0", "::") else values.web_host  # noqa: S104  compared, not bound
+    while not stop.is_set():
+        with contextlib.suppress(OSError), socket.create_connection((host, values.web_port), timeout=1):
+            return
+        stop.wait(0.2)
+
+
+def _keep(children: list[Child], environ: dict[str, str], stop: threading.Event) -> None:
+    """Restart what fell, after 1, 2, 4 … 60 seconds; say so on the terminal and in its log."""
+    while not stop.wait(0.5):
+        for child in children:
+            if child.process is not None and child.process.poll() is not None:
+                _fell(child)
+            elif child.process is None and time.monotonic() >= child.again_at:
+                _start(child, environ)
+
+
+def _fell(child: Child) -> None:
+    assert child.process is not None
+    code, child.process = child.process.returncode, None
+    child.falls += 1
+    pause = min(60, 2 ** (child.falls - 1))
+    child.again_at = time.monotonic() + pause
+    text = f"{child.name} 已退出（代码 {code}），{pause} 秒后重启；见 logs/{child.name}.log"
+    child.log.info(text)
+    print(text, file=sys.stderr)
+
+
+def _stop(children: list[Child]) -> None:
+    """SIGTERM to all, then wait: the gateway still commits and answers, the clockwork ends its batch."""
+    running = [child.process for child in children if child.process is not None]
+    for process in running:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in running:
+        try:
+            process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
