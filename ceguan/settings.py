@@ -1,4 +1,4 @@
-"""Every setting of the platform, once: name, default, one sentence. Printed by `ceguan settings` and in docs/settings.md.
+"""Every setting of the platform, once: name, default, one sentence. `ceguan settings` and docs/settings.md print it.
 
 A setting comes from the environment (CEGUAN_NAME), else from `ceguan.toml` in the data folder, else from the default.
 """

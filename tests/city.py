@@ -48,8 +48,8 @@ def _enterprise(code: str, name: str, region: Region) -> Enterprise:
 
 def _point(code: str, kind: str, region: Region, enterprise: Enterprise | None) -> Point:
     point = Point.objects.create(
-        code=code, name_zh=f"{region.name_zh}{code}", kind=kind, region=region, enterprise=enterprise, lon=104.3, lat=35.2,
-        live_from=date(2026, 1, 1), public=kind == "air", properties=PROPERTIES.get(kind, {}),
+        code=code, name_zh=f"{region.name_zh}{code}", kind=kind, region=region, enterprise=enterprise,
+        lon=104.3, lat=35.2, live_from=date(2026, 1, 1), public=kind == "air", properties=PROPERTIES.get(kind, {}),
     )  # fmt: skip
     factors = FACTORS[kind]
     for order, (factor, name, unit) in enumerate(factors):

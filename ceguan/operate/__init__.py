@@ -80,9 +80,8 @@ def _accounts(args: argparse.Namespace) -> int:
 
     if not args.password:
         for user in User.objects.order_by("username"):
-            print(
-                f"{user.username:16} {user.get_role_display():8} {user.region or ''} {'仍用演示口令' if user.demo_password else ''}"
-            )
+            note = "仍用演示口令" if user.demo_password else ""
+            print(f"{user.username:16} {user.get_role_display():8} {user.region or ''} {note}")
         return 0
     user = User.objects.filter(username=args.password).first()
     if user is None:

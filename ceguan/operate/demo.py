@@ -74,7 +74,7 @@ def _set_clock(folder: Path, speed: float) -> None:
 def _build(folder: Path, args: argparse.Namespace) -> None:
     operate.setup()
     for arguments in (["city"], ["history", "--days", str(args.days), "--seed", str(args.seed)]):
-        subprocess.run([sys.executable, "-m", "ceguan", "simulate", *arguments], check=True)  # noqa: S603
+        subprocess.run([sys.executable, "-m", "ceguan", "simulate", *arguments], check=True)
     _keep_state(folder, built=True)
 
 
@@ -108,7 +108,7 @@ def _follow(console: Console, folder: Path) -> None:
             time.sleep(0.5)
         bar.update(task, total=1, completed=1)
     if not _state(folder).get("office"):
-        subprocess.run([sys.executable, "-m", "ceguan", "simulate", "office"], check=False)  # noqa: S603
+        subprocess.run([sys.executable, "-m", "ceguan", "simulate", "office"], check=False)
         _keep_state(folder, office=True)
     console.print("一切就绪。")
     while "platform_time" in _state(folder):

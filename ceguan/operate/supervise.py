@@ -124,7 +124,7 @@ def _logger(values: Settings, name: str) -> logging.Logger:
 
 
 def _start(child: Child, environ: dict[str, str]) -> None:
-    child.process = subprocess.Popen(  # noqa: S603  our own command line
+    child.process = subprocess.Popen(
         child.command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace", start_new_session=True,
     )  # fmt: skip

@@ -1,0 +1,62 @@
+# Verbs of the project. `make demo` and `make test` do all their own set-up.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.PHONY: help setup demo serve test browser lint types bench docs lock clean
+
+help:            ## this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.run  ## .venv with the locked dependencies and the `ceguan` command
+
+$(VENV)/.run: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ceguan needs Python 3.11 or newer; set PYTHON=python3.x")'
+	@echo "installing the locked dependencies …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo "installing what the tests need …"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+demo: setup      ## a living invented city in the browser (RESET=1 from scratch, SPEED=60 time-lapse)
+	@$(BIN)/ceguan demo $(if $(RESET),--reset) $(if $(SPEED),--speed $(SPEED))
+
+serve: setup     ## gateway, clockwork and web on your own data folder (CEGUAN_DATA)
+	@$(BIN)/ceguan serve
+
+test: $(VENV)/.dev  ## all tests: unit, property, service, real browser
+	@tools/system-packages
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+browser: $(VENV)/.dev  ## only the tests in a real browser
+	@tools/system-packages
+	@$(BIN)/python -m pytest tests/browser $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff, import order of the rooms
+	@$(BIN)/ruff check ceguan tests bench tools
+	@$(BIN)/ruff format --check ceguan tests bench tools
+	@PYTHONPATH=. $(BIN)/lint-imports
+
+types: $(VENV)/.dev  ## mypy
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev  ## one JSON line per figure
+	@for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+
+docs: $(VENV)/.dev  ## print the pages that come from tables
+	@$(BIN)/python tools/print_docs.py
+
+lock:            ## write the lock files anew from requirements*.in
+	@for name in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -q $$name.in -o $$name.lock || exit 1; done
+
+clean:           ## remove .venv and caches; the data folder stays
+	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
