@@ -85,7 +85,7 @@ class Platform:
     def _await(self) -> None:
         for _ in range(300):
             try:
-                urllib.request.urlopen(self.address + "/sign-in/", timeout=1)  # noqa: S310  our own loopback address
+                urllib.request.urlopen(self.address + "/sign-in/", timeout=1)
                 return
             except OSError:
                 assert self.process.poll() is None, (self.data / "serve.log").read_text()
