@@ -30,7 +30,9 @@ MISSING = frozenset({"", "NA", "—"})
 NOT_MONITORED = "/"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TIME = re.compile(
-    r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})(?:[T ]?(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:\.\d+)?)?)?)?(Z|[+-]\d{2}:?\d{2})?",
+    r"(\d{4})([-/.]?)(\d{1,2})\2(\d{1,2})"  # date
+    r"(?:[T ]?(\d{1,2})(?::?(\d{2})(?::?(\d{2})(?:\.\d+)?)?)?)?"  # time of day
+    r"(Z|[+-]\d{2}:?\d{2})?",
     re.ASCII,
 )
 WATERBODY = {"river": "river", "lake": "lake", "either": "either", "": "either", "河流": "river", "湖库": "lake"}

@@ -144,7 +144,7 @@ class WaterLimit(Row):
     kind: str
     lo: float | None
     hi: float | None
-    I: float | None
+    I: float | None  # noqa: E741 – the class is called so
     II: float | None
     III: float | None
     IV: float | None

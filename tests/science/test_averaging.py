@@ -1,0 +1,94 @@
+"""Means with their least amount of data."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ceguan.science import air, averaging, emissions
+from ceguan.standards.tables import Validity, one
+
+HOUR = 1_767_225_600  # a full hour
+
+
+def test_an_hour_needs_45_valid_minutes():
+    ts = HOUR + 60 * np.arange(120)
+    value = np.full(120, 5.0)
+    value[45:60] = np.nan  # first hour 45 valid, second 44
+    value[60:76] = np.nan
+    hours = averaging.minutes_to_hours(ts, value, 1.0)
+    assert hours.minutes.tolist() == [45, 44]
+    assert hours.value[0] == 5
+    assert np.isnan(hours.value[1])
+
+
+def test_minutes_are_weighted_by_their_interval():
+    ts = HOUR + 60 * np.array([0, 10, 20])
+    hours = averaging.minutes_to_hours(ts, np.array([10.0, 10.0, 40.0]), np.array([10.0, 10.0, 40.0]))
+    assert hours.value.tolist() == [30.0]
+
+
+@given(st.permutations(list(range(60))))
+def test_the_order_of_minutes_does_not_matter(order):
+    ts, value = HOUR + 60 * np.arange(60), np.arange(60.0)
+    assert averaging.minutes_to_hours(ts[order], value[order], 1.0).value.tolist() == [29.5]
+
+
+def test_a_mean_below_its_minimum_is_nan_and_still_counted():
+    grid = np.array([[1.0, np.nan, 3.0], [np.nan, np.nan, 3.0]])
+    mean, count = averaging.mean(grid, 2)
+    assert mean[0] == 2
+    assert np.isnan(mean[1])
+    assert count.tolist() == [2, 1]
+
+
+def test_a_weighted_mean_leaves_out_cells_without_weight():
+    mean, count = averaging.mean(np.array([[10.0, 20.0, 99.0]]), 1, np.array([[3.0, 1.0, 0.0]]))
+    assert mean.tolist() == [12.5]
+    assert count.tolist() == [2]
+
+
+def test_eight_hours_need_six():
+    grid = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, np.nan, np.nan, np.nan])
+    rolling = averaging.rolling_8h(grid)
+    assert np.isnan(rolling[4])
+    assert rolling[5] == 3.5
+    assert rolling[7] == 4.5
+    assert rolling[9] == 5.5  # 3 … 8, six of eight
+    assert np.isnan(rolling[10])
+
+
+def test_the_ozone_day_needs_14_windows_unless_it_is_over_the_limit():
+    few = np.full((2, 24), np.nan)
+    few[0, :8], few[1, :8] = 100, 200
+    top = averaging.daily_max_8h(few, limit=160)
+    assert np.isnan(top[0])
+    assert top[1] == 200
+
+
+def test_windows_stay_inside_the_day():
+    day = np.full((1, 24), 10.0)
+    day[0, 20:] = 90  # the last window is 16–24
+    assert averaging.daily_max_8h(day, 160).tolist() == [50]
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "scope"),
+    [
+        (averaging.minutes_to_hours, "minimum", "air_hour"),
+        (averaging.rolling_8h, "minimum", "air_8h"),
+        (averaging.daily_max_8h, "minimum_hours", "air_8h"),
+        (averaging.daily_max_8h, "minimum_windows", "air_o3_day"),
+        (air.daily_columns, "minimum", "air_day"),
+        (emissions.hours_in_force, "minimum", "flue_gas_hour"),
+        (emissions.judge_wastewater, "minimum", "wastewater_day"),
+    ],
+)
+def test_a_default_minimum_is_the_one_of_the_table(function, argument, scope):
+    default = inspect.signature(function).parameters[argument].default
+    assert default == one(Validity, date(2026, 6, 1), scope=scope).minimum

@@ -1,0 +1,216 @@
+"""`ceguan evaluate`: the contract of columns, order, missing values and errors."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+
+import pytest
+
+from ceguan import evaluate
+
+AIR = "time,station,so2_1h,no2_1h,co_1h,o3_1h,pm10_1h,pm25_1h\n"
+WATER = "time,section,ph,do_mgL,codmn_mgL,nh3n_mgL,tp_mgL,waterbody\n"
+
+
+@pytest.fixture
+def run(tmp_path, capfd):
+    """Run a verb on text or bytes; gives (exit code, rows, standard error)."""
+
+    def go(verb, content, *options, name="in.csv"):
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        parser = argparse.ArgumentParser()
+        evaluate.add_parser(parser.add_subparsers())
+        args = parser.parse_args(["evaluate", verb, str(path), *options])
+        code = args.run(args)
+        out, err = capfd.readouterr()
+        return code, list(csv.DictReader(io.StringIO(out))), err
+
+    return go
+
+
+def test_rows_keep_their_order_and_their_time_as_given(run):
+    code, rows, _ = run(
+        "air-hourly", AIR + "2026-03-10T14:00,B,5,41,0.7,82,102,76\n2026/3/10 13:00,A,5,1,0.7,82,10,7\n"
+    )
+    assert code == 0
+    assert [(r["time"], r["station"]) for r in rows] == [("2026-03-10T14:00", "B"), ("2026/3/10 13:00", "A")]
+    assert rows[0] == {
+        "time": "2026-03-10T14:00",
+        "station": "B",
+        "aqi": "115",
+        "level": "轻度污染",
+        "primary": "PM2.5",
+        "edition": "HJ 633-2026",
+        "reason": "",
+    }
+    assert rows[1]["primary"] == ""
+
+
+@pytest.mark.parametrize("cell", ["", "NA", "—", "-1", " NA "])
+def test_an_absent_value_is_missing_and_the_reason_names_it(run, cell):
+    _, rows, _ = run("air-hourly", AIR + f"2026-03-10T14:00,A,5,{cell},0.7,82,50,30\n")
+    assert (rows[0]["aqi"], rows[0]["level"], rows[0]["primary"]) == ("NA", "NA", "NA")
+    assert "NO2" in rows[0]["reason"]
+
+
+def test_a_slash_is_not_monitored_by_plan(run):
+    _, rows, _ = run("air-hourly", AIR + "2026-03-10T14:00,A,10,7,/,66,21,3\n")
+    assert rows[0]["aqi"] == "21"
+
+
+def test_platform_quirks_publish_without_pm10(run):
+    line = AIR + "2026-03-10T14:00,A,20,12,0.6,63,NA,25\n"
+    assert run("air-hourly", line)[1][0]["aqi"] == "NA"
+    assert run("air-hourly", line, "--platform-quirks")[1][0]["aqi"] == "36"
+
+
+@pytest.mark.parametrize(
+    ("label", "edition"),
+    [
+        ("2026-03-01T00:00", "HJ 633-2012"),  # the hour measured began on 28 February at 23:00
+        ("2026-02-28 24:00", "HJ 633-2012"),
+        ("2026-03-01T01:00:00", "HJ 633-2026"),
+        ("2026030101", "HJ 633-2026"),
+        ("2026-02-28T17:00Z", "HJ 633-2026"),
+        ("2010-01-01 01:00", ""),
+    ],
+)
+def test_the_edition_is_that_of_the_hour_measured(run, label, edition):
+    _, rows, _ = run("air-hourly", AIR + f"{label},A,5,41,0.7,82,102,76\n")
+    assert rows[0]["edition"] == edition
+    assert rows[0]["aqi"] == ({"HJ 633-2012": "102", "HJ 633-2026": "115", "": "NA"}[edition])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk"])
+def test_utf8_bom_and_gbk_are_read(run, encoding):
+    text = (AIR + "2026-03-10T14:00,东四,5,41,0.7,82,102,76\n").encode(encoding)
+    assert run("air-hourly", text)[1][0]["station"] == "东四"
+
+
+def test_columns_may_come_in_any_order_with_others_between(run):
+    text = "city,pm25_1h,pm10_1h,o3_1h,co_1h,no2_1h,so2_1h,station,time\nx,76,102,82,0.7,41,5,A,2026-03-10T14:00\n"
+    assert run("air-hourly", text)[1][0]["aqi"] == "115"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,76\n2026-03-10T15:00,A,5,x1,0.7,82,102,76\n",
+            ["第 3 行", "no2_1h", "x1"],
+        ),
+        (
+            AIR + '2026-03-10T14:00,"two\nlines",5,41,0.7,82,102,76\nyesterday,A,5,1,0.7,82,102,76\n',
+            ["第 4 行", "time"],
+        ),
+        (AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,nan\n", ["第 2 行", "pm25_1h"]),
+        (AIR + "2026-03-10T14:00,A,5,1_0,0.7,82,102,7\n", ["第 2 行", "no2_1h"]),
+        (AIR + "2026-03-10T14:00,A,5\n", ["第 2 行", "no2_1h"]),
+        (AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,76,77\n", ["第 2 行"]),
+        (AIR.replace("co_1h", "co"), ["第 1 行", "co_1h"]),
+        (AIR.replace("co_1h", "so2_1h"), ["第 1 行", "so2_1h"]),
+        (AIR + "2026-02-30T14:00,A,5,41,0.7,82,102,76\n", ["第 2 行", "time"]),
+        ("", ["第 1 行"]),
+        (b"\xff\xfe\x00\x81\xff\n", ["UTF-8"]),
+    ],
+)
+def test_a_fault_is_one_line_with_file_line_and_column_and_nothing_is_written(run, tmp_path, text, says):
+    out = tmp_path / "out.csv"
+    out.write_text("before")
+    code, rows, err = run("air-hourly", text, "-o", str(out))
+    assert code == 2
+    assert rows == []
+    assert err.count("\n") == 1
+    assert "in.csv" in err
+    assert all(part in err for part in says)
+    assert out.read_text() == "before"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.csv"]
+
+
+def test_a_file_that_is_not_there_is_one_line(run, tmp_path, capfd):
+    args = argparse.Namespace(input=str(tmp_path / "none.csv"), output=None, platform_quirks=False)
+    parser = argparse.ArgumentParser()
+    evaluate.add_parser(parser.add_subparsers())
+    verb = parser.parse_args(["evaluate", "air-hourly", args.input])
+    assert verb.run(verb) == 2
+    assert "none.csv" in capfd.readouterr().err
+
+
+def test_an_output_file_appears_whole(run, tmp_path):
+    out = tmp_path / "out.csv"
+    code, printed, _ = run("air-hourly", AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,76\n", "-o", str(out))
+    assert (code, printed) == (0, [])
+    assert out.read_text(encoding="utf-8").splitlines()[1] == "2026-03-10T14:00,A,115,轻度污染,PM2.5,HJ 633-2026,"
+
+
+def test_an_output_folder_that_is_not_there_is_one_line(run, tmp_path):
+    code, _, err = run("air-hourly", AIR + "2026-03-10T14:00,A,5,4,0.7,82,10,7\n", "-o", str(tmp_path / "no" / "o.csv"))
+    assert code == 2
+    assert err.count("\n") == 1
+
+
+def test_a_file_with_a_header_only_gives_a_header_only(run):
+    assert run("air-hourly", AIR)[:2] == (0, [])
+
+
+def test_water_rows_have_class_worst_items_and_edition(run):
+    _, rows, _ = run("surface-water", WATER + "2026-05-08 04:00,南嘴,8.4,9.5,1.6,0.31,0.09,lake\n")
+    assert rows[0] == {
+        "time": "2026-05-08 04:00",
+        "section": "南嘴",
+        "class": "Ⅳ",
+        "worst_items": "tp",
+        "edition": "GB 3838-2002",
+        "reason": "",
+    }
+
+
+def test_water_without_a_decided_body_says_both_verdicts(run):
+    _, rows, _ = run("surface-water", WATER + "2026-05-08 04:00,A,8.4,9.5,1.6,0.1,0.15,either\n")
+    assert rows[0]["class"] == "NA"
+    assert "Ⅲ" in rows[0]["reason"]
+
+
+def test_water_without_ammonia_has_no_class(run):
+    _, rows, _ = run("surface-water", WATER + "2026-05-08 04:00,A,8.4,9.5,1.6,,0.15,river\n")
+    assert rows[0]["class"] == "NA"
+    assert "氨氮" in rows[0]["reason"]
+
+
+def test_the_inferred_water_body_is_taken_where_there_is_no_other(run):
+    text = WATER.replace("waterbody", "waterbody_inferred") + "2026-05-08 04:00,A,8.4,9.5,1.6,0.1,0.15,river\n"
+    assert run("surface-water", text)[1][0]["class"] == "Ⅲ"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (WATER + "2026-05-08 04:00,A,8.4,9.5,1.6,0.1,0.15,pond\n", ["第 2 行", "waterbody", "pond"]),
+        (WATER.replace(",waterbody", ""), ["第 1 行", "waterbody"]),
+        (WATER + "2026-05-08 04:00,A,8.4,9.5,<0.5,0.1,0.15,river\n", ["第 2 行", "codmn_mgL"]),
+    ],
+)
+def test_a_fault_in_a_water_file_names_its_place(run, text, says):
+    code, _, err = run("surface-water", text)
+    assert code == 2
+    assert all(part in err for part in says)
+
+
+@pytest.mark.parametrize(
+    ("verb", "file", "options", "column", "published", "agree"),
+    [
+        ("air-hourly", "aqi_hourly_hj633_2012.csv", [], "aqi", "aqi_published", 1468),
+        ("air-hourly", "aqi_hourly_hj633_2026.csv", [], "aqi", "aqi_published", 56),
+        ("air-hourly", "aqi_hourly_hj633_2026.csv", ["--platform-quirks"], "aqi", "aqi_published", 58),
+        ("surface-water", "surface_water_auto_class.csv", [], "class", "class_published", 1100),
+    ],
+)
+def test_published_values_reproduce(run, truth, verb, file, options, column, published, agree):
+    content = (truth / "standards" / file).read_bytes()
+    given = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    _, rows, _ = run(verb, content, *options)
+    assert len(rows) == len(given)
+    assert sum(r[column] == g[published] for r, g in zip(rows, given, strict=True)) == agree
