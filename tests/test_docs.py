@@ -1,0 +1,33 @@
+"""Pages that come from tables say what the tables say; words and rooms are documented."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ceguan import words
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_printed_pages_are_not_behind_their_tables():
+    done = subprocess.run([sys.executable, "tools/print_docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("room", sorted(p.name for p in (ROOT / "ceguan").iterdir() if (p / "__init__.py").is_file()))
+def test_every_room_is_named_on_the_page_of_rooms(room):
+    assert f"`{room}`" in (ROOT / "docs/rooms.md").read_text(encoding="utf-8")
+
+
+def test_every_link_between_pages_leads_somewhere():
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("labels", [words.POINT_KINDS, words.STATUSES, words.ROLES, words.DEVICE_FLAGS])
+def test_every_shared_noun_has_both_languages(labels):
+    assert all(label.zh and label.en for label in labels.values())
