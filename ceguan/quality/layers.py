@@ -1,0 +1,44 @@
+"""From three layers – reading, flags, decisions – to what science may use.
+
+A device flag other than N, a FAIL of a test, or a decision "invalidate" takes a reading out; a decision "keep" or
+"substitute" of a person brings it back. SUSPECT is a mark, not a verdict: the reading still counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceguan.words import Outcome
+
+Outcomes = NDArray[np.int8]
+Bools = NDArray[np.bool_]
+
+_ORDER = (Outcome.PASS, Outcome.NOT_EVALUATED, Outcome.SUSPECT, Outcome.FAIL, Outcome.MISSING)
+_RANK = np.zeros(10, np.int8)
+_RANK[list(_ORDER)] = range(len(_ORDER))
+_BACK = np.array(_ORDER, np.int8)
+
+NORMAL_FLAGS = ("N", "")
+"""Device flags that leave a reading in use; devices of the 2005 edition send none."""
+
+
+def worst(outcomes: Sequence[Outcomes]) -> Outcomes:
+    """The gravest outcome of each reading over several tests: PASS < NOT_EVALUATED < SUSPECT < FAIL < MISSING.
+
+    A test that was not evaluated does not make a reading worse than one that passed the others; it stays visible as
+    NOT_EVALUATED only where nothing graver was found. Raises ValueError without any test.
+    """
+    if not len(outcomes):
+        raise ValueError("没有任何检验结果可合并 (no outcomes to merge)")
+    ranks = np.max([_RANK[o] for o in outcomes], axis=0)
+    return _BACK[ranks]
+
+
+def valid(outcome: Outcomes, flag: NDArray[np.str_], action: NDArray[np.str_]) -> Bools:
+    """True where a reading may be used: gravest outcome, the device's flag, the decision in force ("" none)."""
+    by_machine = ~np.isin(outcome, (Outcome.FAIL, Outcome.MISSING)) & np.isin(flag, NORMAL_FLAGS)
+    kept = np.isin(action, ("keep", "substitute")) & ((outcome != Outcome.MISSING) | (action == "substitute"))
+    return np.where(action == "invalidate", False, by_machine | kept)
