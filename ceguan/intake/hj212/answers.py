@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from ceguan.intake.hj212.frame import Frame, Head, encode
+from ceguan.intake.hj212.crc import HJ212
+from ceguan.intake.hj212.frame import Frame, Head, framed
 
 NOTICES = frozenset({"1013", "1014", "2072", "9015"})
 """2072 is a notice in edition 2005 only; later editions have no 2072."""
@@ -22,30 +23,32 @@ def answer_to(frame: Frame | Head) -> bytes | None:
 
     The caller sends it only when what it answers is on disk. A broken frame gets no answer: the device sends it again.
     """
-    cn = _answer_code(frame)
-    if cn is None:
-        return None
-    answer = _answer_2005(frame, cn) if frame.edition in (2005, None) else _answer_2017(frame, cn)
-    return answer
-
-
-def _answer_code(frame: Frame | Head) -> str | None:
     if not frame.ok or not frame.cn or frame.cn in _ANSWERS:
         return None
-    if frame.cn in NOTICES:
-        return "9013"
-    return "9014" if isinstance(frame.flag, int) and frame.flag & 1 else None
+    wanted = isinstance(frame.flag, int) and frame.flag & 1
+    cn = "9013" if frame.cn in NOTICES else "9014" if wanted else None
+    if cn is None:
+        return None
+    segment = _segment_2005(frame, cn) if frame.edition in (2005, None) else _segment_2017(frame, cn)
+    return framed(segment.encode(), frame.crc_dialect or HJ212)
 
 
-def _answer_2017(frame: Frame | Head, cn: str) -> bytes:
+def _segment_2017(frame: Frame | Head, cn: str) -> str:
     """QN of what is answered in the head, empty data area (2017 表C.47–C.50); version bits as the device sent them."""
     version = frame.flag & ~3 if isinstance(frame.flag, int) else 0
-    dialect = frame.crc_dialect or "hj212"
-    return encode(st="91", cn=cn, qn=frame.qn, pw=frame.pw, mn=frame.mn, flag=version, crc_dialect=dialect)
+    return (
+        f"{_field('QN', frame.qn)}ST=91;CN={cn};{_field('PW', frame.pw)}{_field('MN', frame.mn)}Flag={version};CP=&&&&"
+    )
 
 
-def _answer_2005(frame: Frame | Head, cn: str) -> bytes:
+def _segment_2005(frame: Frame | Head, cn: str) -> str:
     """QN of what is answered in the data area; a data answer repeats CN, PNO and PNUM (2005 表C.6)."""
-    named = {"QN": frame.qn} | ({"CN": frame.cn, "PNO": frame.pno, "PNUM": frame.pnum} if cn == "9014" else {})
-    cp: dict[str, str | list[str]] = {name: value for name, value in named.items() if value is not None}
-    return encode(st="91", cn=cn, pw=frame.pw, mn=frame.mn, flag=0, cp=cp, crc_dialect=frame.crc_dialect or "hj212")
+    repeated = _field("QN", frame.qn)
+    if cn == "9014":
+        repeated += _field("CN", frame.cn) + _field("PNO", frame.pno) + _field("PNUM", frame.pnum)
+    return f"ST=91;CN={cn};{_field('PW', frame.pw)}{_field('MN', frame.mn)}Flag=0;CP=&&{repeated.removesuffix(';')}&&"
+
+
+def _field(name: str, value: str | None) -> str:
+    """As it came: what was read from a head holds no separator."""
+    return "" if value is None else f"{name}={value};"

@@ -2,8 +2,8 @@
 
 HJ 212 (HJ/T 212-2005 and HJ 212-2017, 附录A) runs `reg = (reg >> 8) ^ byte` before the eight shifts, where the usual
 CRC-16/MODBUS runs `reg ^= byte`. So before the shifts only eight bits of state are left, the state moves by one byte
-map `H`, and `H` applied eight times is the identity: the checksum depends on nothing but the XOR of all bytes that stand
-at the same distance (mod 8) from the end. We therefore XOR the segment down to eight bytes and look each of them up.
+map `H`, and `H` applied eight times is the identity: the checksum depends on nothing but the XOR of all bytes at the
+same distance (mod 8) from the end. We therefore XOR the segment down to eight bytes and look each of them up.
 The same fact is its weakness: two bytes eight places apart may change places unseen. Look at the values, too.
 """
 

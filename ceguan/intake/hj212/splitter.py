@@ -84,7 +84,8 @@ class Splitter:
                 break
             end, is_frame, dialect = found
             if is_frame:
-                start = self._noise(out, start, head, last=True)
+                if start < head:
+                    self._noise(out, start, head, last=True)
                 out.append(Chunk(self._offset + head, buf[head:end], True, dialect))
                 start = end
             at = end
@@ -116,12 +117,13 @@ class Splitter:
         if end is None:
             cut = self._delimited(head, final)
             return None if cut is None else (cut, _CLOSED.search(buf, head, cut) is not None, None)
-        broken = self._broken_off(head, min(end, size))
+        plain = buf.find(b"\n", head, end) < 0 and buf.find(b"##", head + 2, end) < 0
+        broken = None if plain else self._broken_off(head, min(end, size))
         if broken is None and end > size and not final:
             return None
         if broken is None and end <= size:
             if dialect := self._proof(head, end):
-                tail = _tail_end(buf, end, final or quiet)
+                tail = end + 2 if buf.startswith(b"\r\n", end) else _tail_end(buf, end, final or quiet)
                 return None if tail is None else (tail, True, dialect)
             if buf[end - 6 : end - 4] == b"&&" and b"\r\n".startswith(buf[end : end + 2]):
                 return (min(end + 2, size), True, None) if end + 2 <= size or final else None
@@ -130,8 +132,7 @@ class Splitter:
 
     def _broken_off(self, head: int, limit: int) -> int | None:
         """Where the frame at head stops although its length claims more (rules 1 and 2); None if nothing says so."""
-        line = self._line_frame(head, limit) if self._buf.find(b"\n", head, limit) >= 0 else None
-        inner = self._inner_frame(head, limit - 1) if self._buf.find(b"##", head + 2, limit) >= 0 else None
+        line, inner = self._line_frame(head, limit), self._inner_frame(head, limit - 1)
         if inner and not (line and line <= inner):
             return self._delimited(head, True)
         return line
@@ -168,7 +169,9 @@ class Splitter:
         """End of the first line before the limit, if the line closes with a CRC that is right."""
         if self._line_failed == self._offset + head:
             return None
-        end = self._buf.index(b"\n", head, limit) + 1
+        end = self._buf.find(b"\n", head, limit) + 1
+        if not end:
+            return None
         closed = _CLOSED.search(self._buf, head, end)
         if closed and crc.dialect_of(self._buf[head + 6 : closed.start() + 2], closed[1]):
             return end
