@@ -1,1 +1,326 @@
-"""The only room that knows where readings lie: frame archive, ledger, sealed history."""
+"""The only room that knows where readings lie: frame archive, ledger, sealed history – behind one door, `Store`.
+
+    archive/     what was received, byte by byte; an acknowledgement stands on it        archive.py
+    readings.db  readings and their versions, flags, decisions, verdicts; one writer     ledger.py, schema.py
+    history/     sealed months, immutable Parquet                                        history.py, sealed.py
+
+Writing: gateways and other sources `ArchiveWriter.append` + `sync`; the clockwork reads on with `Store.arrivals` and
+takes everything in with `Store.ledger.batch()`. Reading: everybody, through the methods of `Store`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from ceguan.store import archive, columns, query, sealed
+from ceguan.store.archive import (
+    ArchiveError,
+    ArchiveWriter,
+    Position,
+    Record,
+    RecordKind,
+    RecordNotFoundError,
+    StreamTakenError,
+    next_free_stream,
+    open_free_stream,
+)
+from ceguan.store.ledger import (
+    Added,
+    BadFrame,
+    Batch,
+    Decision,
+    DeviceDay,
+    Flag,
+    Gap,
+    Ledger,
+    LedgerError,
+    LedgerTakenError,
+    QualityRun,
+    StoredVerdict,
+    UnknownFrame,
+    Verdict,
+    connect_reader,
+    first_break,
+    note,
+    positions,
+)
+from ceguan.store.query import thin
+from ceguan.words import FrameRef
+
+__all__ = [
+    "Added",
+    "ArchiveError",
+    "ArchiveWriter",
+    "BadFrame",
+    "Batch",
+    "Decision",
+    "DeviceDay",
+    "Flag",
+    "Gap",
+    "Ledger",
+    "LedgerError",
+    "LedgerTakenError",
+    "Position",
+    "QualityRun",
+    "Record",
+    "RecordKind",
+    "RecordNotFoundError",
+    "Store",
+    "StoredVerdict",
+    "StreamTakenError",
+    "UnknownFrame",
+    "Usage",
+    "Verdict",
+    "first_break",
+    "next_free_stream",
+    "open_free_stream",
+    "thin",
+]
+
+FEW_SERIES = 500
+_local = threading.local()
+
+
+class Usage(NamedTuple):
+    """Bytes on disk."""
+
+    archive: int
+    ledger: int
+    history: int
+    other: int  # business data, attachments, logs
+    disk_free: int
+    disk_total: int
+
+
+class Store:
+    """The door. Opening it to read costs next to nothing: each thread keeps its connections.
+
+    With `write=True` it also holds the ledger's only writer as `ledger` (raises LedgerTakenError); close it, or use it
+    as a context manager. All times are UTC epoch seconds, all ranges [start, end). Absent numbers are NaN.
+    """
+
+    def __init__(self, folder: Path | str, write: bool = False) -> None:
+        self.folder = Path(folder)
+        self.archive = self.folder / "archive"
+        self.history = self.folder / "history"
+        self._path = self.folder / "readings.db"
+        self._ledger = Ledger(self._path) if write else None
+
+    @property
+    def ledger(self) -> Ledger:
+        """The writer. Raises LedgerError when the store was opened for reading."""
+        if self._ledger is None:
+            raise LedgerError("本处只读打开了台账;写入须用 Store(folder, write=True)")
+        return self._ledger
+
+    def close(self) -> None:
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ── readings ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def readings(
+        self,
+        series: Sequence[int],
+        kind: int,
+        start: float,
+        end: float,
+        *,
+        as_of: float | None = None,
+        versions: query.Versions = "force",
+    ) -> pa.Table:
+        """Readings of these series and kind with start <= ts < end, sorted (series, ts, ver); hot and sealed alike.
+
+        "force": the newest version of each, with READING_COLUMNS + `value_in_force`, `zs_in_force` (decisions applied),
+        `decision` (its id, 0 = none) and `action` ("" = none; "exempt" leaves the value, the judge leaves it out).
+        "all": every version, READING_COLUMNS only. `as_of`: only what had been received and decided by then.
+        """
+        return query.readings(self._db, self.history, series, kind, start, end, as_of, versions)
+
+    def latest(self, series: Sequence[int] | None = None, kind: int | None = None) -> pa.Table:
+        """The newest reading of each series and kind (columns as `readings`), sorted (series, kind); None = all."""
+        if series is not None and len(series) <= FEW_SERIES:
+            return query.latest(self._db, series, kind)
+        table = self._all_latest()
+        keep = np.ones(table.num_rows, dtype=bool)
+        if kind is not None:
+            keep &= table["kind"].to_numpy() == kind
+        if series is not None:
+            keep &= np.isin(table["series"].to_numpy(), np.asarray(series, dtype=np.int64))
+        return table if keep.all() else table.filter(pa.array(keep))
+
+    def exact(self, keys: Iterable[Sequence[int]]) -> pa.Table:
+        """Exactly these versions, e.g. a verdict's `inputs`: rows for (series, kind, ts, ver) as received."""
+        return query.exact(self._db, self.history, keys)
+
+    # ── layers over them ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def flags(
+        self,
+        series: Sequence[int],
+        kind: int,
+        start: float,
+        end: float,
+        *,
+        as_of: float | None = None,
+        versions: query.Versions = "force",
+    ) -> pa.Table:
+        """Outcomes of quality tests other than PASS, one row per reading and test; "all": every turn, also lifted."""
+        return query.flags(self._db, series, kind, start, end, as_of, versions)
+
+    def quality_runs(self, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+        """Which tests were run over which stretch of time, with version and parameters."""
+        return query.quality_runs(self._db, series, kind, start, end)
+
+    def decisions(
+        self,
+        series: Sequence[int] | None = None,
+        kind: int | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        as_of: float | None = None,
+    ) -> pa.Table:
+        """Decisions whose stretch touches [start, end), in the order of the hash chain (see `first_break`)."""
+        return query.decisions(self._db, series, kind, start, end, as_of)
+
+    # ── verdicts ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def verdicts(
+        self,
+        points: Sequence[int] | int | None = None,
+        rule: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        as_of: float | None = None,
+        all_versions: bool = False,
+    ) -> pa.Table:
+        """Verdicts sorted (point, rule, ts, ver): the newest version of each, or all; `detail`, `inputs` as JSON."""
+        some = [points] if isinstance(points, int) else points
+        return query.verdicts(self._db, some, rule, start, end, as_of, all_versions)
+
+    def latest_verdicts(self, rule: str, points: Sequence[int] | None = None) -> pa.Table:
+        """The verdict with the newest ts of this rule, one row per point."""
+        return query.latest_verdicts(self._db, rule, points)
+
+    def verdict(self, number: int) -> dict[str, Any] | None:
+        """One verdict by id, `detail` and `inputs` parsed; None when there is none."""
+        return query.verdict(self._db, number)
+
+    # ── intake ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def frame(self, ref: FrameRef | int) -> Record:
+        """The record as received (ref or its packed form, as in the column `frame`). Raises RecordNotFoundError."""
+        return archive.fetch(self.archive, FrameRef.unpack(ref) if isinstance(ref, int) else ref)
+
+    def arrivals(self, after: dict[int, Position] | None = None) -> Iterator[Record]:
+        """Records of all streams behind the positions – by default behind what the ledger has taken in."""
+        return archive.read(self.archive, self.positions() if after is None else after)
+
+    def positions(self) -> dict[int, Position]:
+        """How far the ledger has taken in each stream."""
+        return positions(self._db)
+
+    def backlog(self) -> int:
+        """Bytes of the archive that the ledger has not taken in yet."""
+        return archive.backlog(self.archive, self.positions())
+
+    def bad_frames(
+        self, start: float = 0, end: float = query.FOREVER, mn: str | None = None, limit: int = 500
+    ) -> pa.Table:
+        """Bytes that were no good frame, newest first."""
+        return query.bad_frames(self._db, start, end, mn, limit)
+
+    def unknown_devices(self) -> list[dict[str, Any]]:
+        """Devices waiting for adoption, latest first; `cns` (list) and `factors` (code → last value) parsed."""
+        found = columns.select(
+            self._db, columns.UNKNOWN_SCHEMA, "SELECT {columns} FROM unknown_device ORDER BY last_recv DESC"
+        )
+        return [
+            {**row, "cns": orjson.loads(row["cns"]), "factors": orjson.loads(row["factors"])}
+            for row in found.to_pylist()
+        ]
+
+    def held_frames(self, mn: str) -> list[int]:
+        """FrameRef.packed of an unknown device's frames, in the order received."""
+        sql = "SELECT frame FROM held_frame WHERE mn = ? ORDER BY recv, frame"
+        return [frame for (frame,) in self._db.execute(sql, (mn,))]
+
+    def device_days(self, first_day: str, last_day: str, mn: str | None = None) -> pa.Table:
+        """Counters per device and Beijing day ("2026-03-01"), both days included."""
+        return query.device_days(self._db, first_day, last_day, mn)
+
+    def gaps(self, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+        """Missing stretches that touch [start, end), with their cause."""
+        return query.gaps(self._db, series, kind, start, end)
+
+    # ── house-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def note(self, key: str) -> Any:
+        """What `Batch.note` remembered under this key, or None."""
+        return note(self._db, key)
+
+    def months_due(self, now: float, hot_days: int) -> list[str]:
+        """Months that could be sealed."""
+        return sealed.due(self.ledger, now, hot_days)
+
+    def seal(self, month: str, now: float) -> Path:
+        """Move a Beijing month ("2026-03") from the ledger to an immutable file; again, after late data."""
+        return sealed.seal(self.ledger, month, now)
+
+    def manifest(self) -> pa.Table:
+        """Every sealed file ever listed; the newest generation of a month is in force."""
+        sql = "SELECT {columns} FROM manifest ORDER BY month, generation"
+        return columns.select(self._db, columns.MANIFEST_SCHEMA, sql)
+
+    def usage(self) -> Usage:
+        """What each part takes on disk, and what is left."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(self.folder)
+        parts = {"archive": 0, "ledger": 0, "history": 0, "other": 0}
+        for entry in self.folder.iterdir():
+            name = "ledger" if entry.name.startswith(self._path.name) else entry.name
+            parts[name if name in parts else "other"] += _size(entry)
+        return Usage(**parts, disk_free=disk.free, disk_total=disk.total)
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        """This thread's read-only connection (a forked child gets its own)."""
+        key = (os.getpid(), str(self._path.absolute()))
+        connections: dict[tuple[int, str], sqlite3.Connection] = _local.__dict__.setdefault("connections", {})
+        if key not in connections:
+            connections[key] = connect_reader(self._path)
+        return connections[key]
+
+    def _all_latest(self) -> pa.Table:
+        """`latest` of everything, kept by each thread until somebody commits."""
+        db = self._db
+        commits = db.execute("PRAGMA data_version").fetchone()[0]
+        kept = _local.__dict__.setdefault("latest", {})
+        if kept.get(id(db), (None,))[0] != commits:
+            kept[id(db)] = (commits, query.latest(db, None, None))
+        table: pa.Table = kept[id(db)][1]
+        return table
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())

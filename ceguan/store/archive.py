@@ -1,10 +1,11 @@
-"""The frame archive: append-only segment files. What an acknowledgement stands on, and the evidence behind every number.
+"""The frame archive: append-only segment files. What an acknowledgement stands on, and the evidence behind numbers.
 
 Layout: `archive/<stream>/<segment>.seg`, one folder per stream (one writer each), beside `segments.jsonl` and `lock`.
 
     segment = file header (64 bytes: name of the format, stream, segment, SHA-256 of the segment before) + records
     record  = header (20 bytes, little endian) + source (UTF-8) + payload
-              crc32 u32 over all that follows · mark 2 bytes · kind u8 · source length u8 · payload length u32 · recv i64 µs
+              crc32 u32 over all that follows · mark 2 bytes · kind u8 · source length u8 · payload length u32 ·
+              recv i64 µs
 
 A segment is sealed when it is full: its SHA-256 becomes a line of `segments.jsonl` and part of the next file's header,
 so nobody can alter a byte, or leave out a segment, without breaking every segment after it.
@@ -195,7 +196,7 @@ class ArchiveWriter:
         self._open_new(max((*(s.segment for s in sealed), *open_segments), default=-1) + 1)
 
     def _open_existing(self, number: int) -> None:
-        """Open a segment that is not sealed; cut off a torn tail, but never anything with an intact record behind it."""
+        """Open an unsealed segment; cut off a torn tail, but never anything with an intact record behind it."""
         path = segment_path(self.folder, number)
         data = path.read_bytes()
         records, end, damaged = _parse_all(data, self.stream, number)
@@ -293,7 +294,7 @@ class ArchiveWriter:
 
 
 def read(folder: Path, start: dict[int, Position] | None = None) -> Iterator[Record]:
-    """All records behind the positions, stream by stream in turns, each stream in order; ends when nothing more is there.
+    """All records behind the positions, the streams in turns, each in order; ends when nothing more is there.
 
     A stream without a position is read from its beginning. Stops cleanly before a record that is not (or not yet)
     complete. What is handed out is on disk: a reader never knows more than the disk after a power cut. A damaged place
@@ -430,7 +431,7 @@ def _read_stream(folder: Path, stream: int, position: Position) -> Iterator[list
 
 
 def _read_segment(path: Path, start: FrameRef, final: bool) -> Iterator[list[Record]]:
-    """Records of one segment in chunks; `final` when the writer has left it, so that nothing in it can be unfinished."""
+    """Records of one segment in chunks; `final` when the writer has left it: nothing in it is unfinished."""
     chunk, offset = CHUNK_BYTES, start.offset
     with open(path, "rb", buffering=0) as file:
         while data := os.pread(file.fileno(), chunk, offset):

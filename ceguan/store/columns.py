@@ -1,0 +1,92 @@
+"""Rows to Arrow columns and back; the one place that knows the types of the tables handed out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ceguan.words import READING_COLUMNS
+
+TYPES = {
+    **dict.fromkeys(("series", "ts", "recv", "frame", "ts_from", "ts_to", "id", "point", "decision"), pa.int64()),
+    **dict.fromkeys(("frames", "bad", "late", "items", "same", "changed", "size", "segment", "offset"), pa.int64()),
+    **dict.fromkeys(("generation", "rows", "bytes"), pa.int64()),
+    **dict.fromkeys(("value", "zs", "vmin", "vmax", "cou", "value_in_force", "zs_in_force"), pa.float64()),
+    **dict.fromkeys(("made_at", "found_at", "sealed_at", "at", "first_at", "first_recv", "last_recv"), pa.float64()),
+    **dict.fromkeys(("max_delay", "sum_delay"), pa.float64()),
+    "kind": pa.int8(),
+    "outcome": pa.int8(),
+    "ver": pa.int16(),
+    "turn": pa.int16(),
+}
+"""Arrow type by column name; text where nothing is said. (`verdict.outcome` is text: see VERDICT_SCHEMA.)"""
+
+
+def schema(names: str, **other: pa.DataType) -> pa.Schema:
+    """A table's shape from its column names, typed by TYPES unless said otherwise."""
+    return pa.schema([(name, other.get(name, TYPES.get(name, pa.string()))) for name in names.split()])
+
+
+READING_SCHEMA = schema(" ".join(READING_COLUMNS))
+FLAG_SCHEMA = schema("series kind ts ver test turn version outcome params evidence made_at")
+RUN_SCHEMA = schema("series kind test version params ts_from ts_to first_at made_at")
+DECISION_SCHEMA = schema("id series kind ts_from ts_to action value zs who at why evidence frame prev_hash hash")
+VERDICT_SCHEMA = schema(
+    "id point rule ts ver outcome value level edition clause detail inputs made_at", outcome=pa.string()
+)
+BAD_FRAME_SCHEMA = schema("frame recv source mn error size", recv=pa.float64())
+UNKNOWN_SCHEMA = schema("mn first_recv last_recv frames st cns factors source")
+DEVICE_DAY_SCHEMA = schema("mn day frames bad late items same changed first_recv last_recv max_delay sum_delay")
+GAP_SCHEMA = schema("series kind ts_from ts_to cause found_at")
+MANIFEST_SCHEMA = schema("month generation ts_from ts_to path rows bytes sha256 sealed_at")
+
+
+def select(connection: sqlite3.Connection, shape: pa.Schema, sql: str, arguments: Sequence[object] = ()) -> pa.Table:
+    """The rows of a query as an Arrow table of this shape; `{columns}` in the SQL stands for its column names."""
+    rows = connection.execute(sql.format(columns=", ".join(shape.names)), arguments).fetchall()
+    return table(shape, rows)
+
+
+def table(shape: pa.Schema, rows: Sequence[Sequence[object]]) -> pa.Table:
+    """Rows as an Arrow table; NULL in a float column becomes NaN."""
+    if not rows:
+        return shape.empty_table()
+    by_column = zip(zip(*rows, strict=True), shape, strict=True)
+    return pa.table([column(values, field.type) for values, field in by_column], schema=shape)
+
+
+def column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_floating(kind):
+        return pa.array(np.array(values, dtype=np.float64))
+    return pa.array(values, kind)
+
+
+def absent_as_nan(readings: pa.Table) -> pa.Table:
+    """NULL in a float column becomes NaN: the one sign of absence outside the files."""
+    filled = [
+        pc.fill_null(values, float("nan")) if pa.types.is_floating(values.type) and values.null_count else values
+        for values in readings.columns
+    ]
+    return pa.table(filled, schema=readings.schema)
+
+
+def nan_as_absent(readings: pa.RecordBatch) -> pa.RecordBatch:
+    """NaN in a float column becomes NULL, as the files hold it."""
+    arrays = [
+        pa.array(values.to_numpy(zero_copy_only=False), from_pandas=True)
+        if pa.types.is_floating(values.type)
+        else values
+        for values in readings.columns
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=readings.schema)
+
+
+def rows(readings: pa.Table | Iterable[Sequence[object]]) -> Iterable[Sequence[object]]:
+    """Readings as rows in the order of READING_COLUMNS, whether they came as rows or as a table."""
+    if isinstance(readings, pa.Table):
+        return zip(*(readings[name].to_pylist() for name in READING_COLUMNS), strict=True)
+    return readings

@@ -1,0 +1,544 @@
+"""The ledger: readings.db, one writer, any number of readers. What is in it came through the archive, exactly once.
+
+`Ledger.batch()` is the only way in: one transaction carries readings, flags, verdicts, counters and the archive
+positions they came from, so after a crash each archive record has been materialised once – or will be.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pyarrow as pa
+
+from ceguan.store import columns, history
+from ceguan.store.archive import Position
+from ceguan.store.schema import MIGRATIONS, migrate
+from ceguan.words import READING_COLUMNS
+
+Row = Sequence[Any]
+CONTENT = slice(4, 10)
+"""Where value, zs, vmin, vmax, cou, flag stand in a reading row: two readings that agree there are the same."""
+
+
+class LedgerError(Exception):
+    """The ledger cannot do what was asked; the message says why, in words for the operator."""
+
+
+class LedgerTakenError(LedgerError):
+    """Another process writes this ledger."""
+
+
+class Added(NamedTuple):
+    """What became of the readings of one `add_readings`; new + same + len(changed) = rows given."""
+
+    new: int
+    same: int
+    changed: list[tuple[Any, ...]]  # the new versions, as reading rows with their `ver`
+
+
+class QualityRun(NamedTuple):
+    """One test run over [ts_from, ts_to) of one series: the proof that it was tested."""
+
+    series: int
+    kind: int
+    ts_from: int
+    ts_to: int
+    test: str
+    version: str
+    params: Mapping[str, Any]
+    made_at: float
+
+
+class Flag(NamedTuple):
+    """An outcome other than PASS for one reading of a run."""
+
+    ts: int
+    ver: int
+    outcome: int
+    evidence: Mapping[str, Any]
+
+
+class Decision(NamedTuple):
+    """A person's decision about the readings of a series in [ts_from, ts_to)."""
+
+    series: int
+    kind: int
+    ts_from: int
+    ts_to: int
+    action: str  # keep, invalidate, substitute, exempt
+    who: str
+    at: float
+    why: str
+    frame: int  # FrameRef.packed of the archive record that carried it
+    evidence: str = ""
+    value: float | None = None  # the substitute
+    zs: float | None = None  # the substitute converted to reference oxygen
+
+
+class Verdict(NamedTuple):
+    """What a rule says about a point at a time; `inputs` are the reading versions it rests on."""
+
+    point: int
+    rule: str
+    ts: int
+    outcome: str
+    value: float | None
+    level: str
+    edition: str
+    clause: str
+    detail: Mapping[str, Any]
+    inputs: Sequence[Sequence[int]]  # (series, kind, ts, ver)
+    made_at: float
+
+
+class StoredVerdict(NamedTuple):
+    """What became of one verdict; `previous` is the id of the version before it, None for the first."""
+
+    verdict: Verdict
+    id: int
+    ver: int
+    previous: int | None
+
+
+class BadFrame(NamedTuple):
+    frame: int
+    recv: float
+    source: str
+    mn: str
+    error: str
+    size: int
+
+
+class UnknownFrame(NamedTuple):
+    """One frame of a device nobody has adopted."""
+
+    mn: str
+    frame: int
+    recv: float
+    st: str
+    cn: str
+    factors: Mapping[str, str]  # factor code → last value as sent
+    source: str
+
+
+class DeviceDay(NamedTuple):
+    """Counts to add to a device's Beijing day ("2026-03-01"); delays in seconds."""
+
+    mn: str
+    day: str
+    frames: int
+    bad: int
+    late: int
+    items: int
+    same: int
+    changed: int
+    first_recv: float
+    last_recv: float
+    max_delay: float
+    sum_delay: float
+
+
+class Gap(NamedTuple):
+    ts_from: int
+    ts_to: int
+    cause: str
+
+
+class Ledger:
+    """The writer's door to readings.db; holds an exclusive lock until `close`. For reading see `Store`.
+
+    Use from one thread. Raises LedgerTakenError when another process writes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.history = path.parent / "history"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _take_lock(path)
+        self.connection = connect_writer(path)
+
+    @classmethod
+    def open_writer(cls, path: Path) -> Ledger:
+        return cls(path)
+
+    @staticmethod
+    def open_reader(path: Path) -> sqlite3.Connection:
+        return connect_reader(path)
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """One transaction. Everything in it is durable when the block ends, or none of it when it raises."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield Batch(self.connection, self.history)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def positions(self) -> dict[int, Position]:
+        """How far each archive stream has been materialised."""
+        return positions(self.connection)
+
+    def note(self, key: str) -> Any:
+        """A fact kept by `Batch.note`, or None."""
+        return note(self.connection, key)
+
+    def held_frames(self, mn: str) -> list[int]:
+        """FrameRef.packed of what waits for the adoption of this device, in the order received."""
+        sql = "SELECT frame FROM held_frame WHERE mn = ? ORDER BY recv, frame"
+        return [frame for (frame,) in self.connection.execute(sql, (mn,))]
+
+    def close(self) -> None:
+        self.connection.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1
+
+
+class Batch:
+    """What one transaction of the ledger can take in. Get one from `Ledger.batch()`."""
+
+    def __init__(self, connection: sqlite3.Connection, history_folder: Path) -> None:
+        self._db = connection
+        self._history = history_folder
+
+    def add_readings(self, readings: pa.Table | Iterable[Row]) -> Added:
+        """Take in readings (rows or table in the order of READING_COLUMNS; `ver` is ignored, NaN or None = absent).
+
+        Idempotent: a reading whose newest version has the same value, zs, vmin, vmax, cou and flag is a no-op; one that
+        differs becomes the next version – also when its month is sealed. Rows of one call are taken in their order.
+        """
+        rows = [tuple(row) for row in columns.rows(readings)]
+        if not rows:
+            return Added(0, 0, [])
+        self._stage(rows)
+        known = self._sealed_versions()
+        fresh = (
+            "AND NOT EXISTS (SELECT 1 FROM sealed_known s WHERE (s.series, s.kind, s.ts) = (i.series, i.kind, i.ts))"
+        )
+        new = self._db.execute(
+            f"""INSERT INTO reading
+                SELECT series, kind, ts, 0, value, zs, vmin, vmax, cou, flag, recv, frame FROM incoming i
+                WHERE true {fresh if known else ""} ORDER BY series, kind, ts, n
+                ON CONFLICT DO NOTHING"""
+        ).rowcount
+        changed = self._new_versions(known) if new < len(rows) else []
+        self._keep_latest()
+        return Added(new, len(rows) - new - len(changed), changed)
+
+    def add_flags(self, run: QualityRun, flags: Sequence[Flag]) -> int:
+        """Record a test run and its outcomes other than PASS. Returns how many flag rows that made.
+
+        An outcome already in force is not written again; a flag in force that this run no longer finds is lifted by a
+        PASS row. Flags outside [run.ts_from, run.ts_to) raise ValueError.
+        """
+        if any(not run.ts_from <= flag.ts < run.ts_to for flag in flags):
+            raise ValueError(f"{run.test}: a flag lies outside the run [{run.ts_from}, {run.ts_to})")
+        params = _json(run.params)
+        in_force = self._flags_in_force(run)
+        rows = []
+        for flag in flags:
+            turn, *before = in_force.pop(flag.ts, (-1,))
+            now = [flag.ver, run.version, flag.outcome, params, _json(flag.evidence)]
+            if before != now:
+                rows.append((run.series, run.kind, flag.ts, run.test, turn + 1, *now, run.made_at))
+        for ts, (turn, ver, _, outcome, *_) in in_force.items():
+            if outcome != 1:
+                rows.append(
+                    (run.series, run.kind, ts, run.test, turn + 1, ver, run.version, 1, params, "{}", run.made_at)
+                )
+        self._db.executemany(f"INSERT INTO flag VALUES ({_marks(11)})", rows)
+        self._prove(run, params)
+        return len(rows)
+
+    def add_decision(self, decision: Decision) -> int:
+        """Append a decision to the hash chain; returns its id."""
+        decision = _as_stored(decision)
+        last = self._db.execute("SELECT id, hash FROM decision ORDER BY id DESC LIMIT 1").fetchone()
+        number, previous = (last[0] + 1, last[1]) if last else (1, "0" * 64)
+        digest = decision_hash(number, previous, decision)
+        row = {"id": number, **decision._asdict(), "prev_hash": previous, "hash": digest}
+        self._db.execute(f"INSERT INTO decision ({', '.join(row)}) VALUES ({_marks(len(row))})", tuple(row.values()))
+        return number
+
+    def add_verdicts(self, verdicts: Iterable[Verdict]) -> list[StoredVerdict]:
+        """Take in verdicts; returns those that are new or differ from the newest version (which stays, as history).
+
+        A verdict that says the same, of the same inputs, is a no-op whatever its `made_at`.
+        """
+        return [stored for verdict in verdicts if (stored := self._add_verdict(verdict)) is not None]
+
+    def move(self, positions: Mapping[int, Position]) -> None:
+        """Archive positions up to which everything has been taken in with this batch."""
+        self._db.executemany(
+            "INSERT INTO position VALUES (?, ?, ?) "
+            "ON CONFLICT (stream) DO UPDATE SET segment = excluded.segment, offset = excluded.offset",
+            [(stream, *position) for stream, position in positions.items()],
+        )
+
+    def add_bad_frames(self, frames: Iterable[BadFrame]) -> None:
+        self._db.executemany(f"INSERT INTO bad_frame VALUES ({_marks(6)}) ON CONFLICT DO NOTHING", frames)
+
+    def hold(self, frames: Iterable[UnknownFrame]) -> None:
+        """Keep frames of unknown devices for their adoption; adds up what each device has sent so far."""
+        for frame in frames:
+            self._db.execute(
+                "INSERT INTO held_frame VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (frame.mn, frame.frame, frame.recv)
+            )
+            seen = self._db.execute("SELECT * FROM unknown_device WHERE mn = ?", (frame.mn,)).fetchone()
+            first, count = (seen[1], seen[3]) if seen else (frame.recv, 0)
+            cns = sorted({*(orjson.loads(seen[5]) if seen else ()), frame.cn} - {""})
+            factors = {**(orjson.loads(seen[6]) if seen else {}), **frame.factors}
+            self._db.execute(
+                f"INSERT OR REPLACE INTO unknown_device VALUES ({_marks(8)})",
+                (frame.mn, first, frame.recv, count + 1, frame.st, _json(cns), _json(factors), frame.source),
+            )
+
+    def release(self, mn: str) -> None:
+        """Forget that a device was unknown: it has been adopted and its held frames are taken in with this batch."""
+        self._db.execute("DELETE FROM held_frame WHERE mn = ?", (mn,))
+        self._db.execute("DELETE FROM unknown_device WHERE mn = ?", (mn,))
+
+    def count(self, days: Iterable[DeviceDay]) -> None:
+        """Add to the counters of devices and days."""
+        sums = ", ".join(f"{n} = {n} + excluded.{n}" for n in (*DeviceDay._fields[2:8], "sum_delay"))
+        self._db.executemany(
+            f"""INSERT INTO device_day ({", ".join(DeviceDay._fields)}) VALUES ({_marks(12)})
+                ON CONFLICT (mn, day) DO UPDATE SET {sums},
+                    first_recv = min(first_recv, excluded.first_recv), last_recv = max(last_recv, excluded.last_recv),
+                    max_delay = max(max_delay, excluded.max_delay)""",
+            days,
+        )
+
+    def put_gaps(self, series: int, kind: int, start: int, end: int, gaps: Iterable[Gap], found_at: float) -> None:
+        """Replace the gaps of a series that begin in [start, end). A gap that stays keeps its `found_at`."""
+        key = (series, kind, start, end)
+        where = "series = ? AND kind = ? AND ts_from >= ? AND ts_from < ?"
+        found = dict(self._db.execute(f"SELECT ts_from, found_at FROM gap WHERE {where}", key))
+        self._db.execute(f"DELETE FROM gap WHERE {where}", key)
+        self._db.executemany(
+            "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?)",
+            [(series, kind, *gap, found.get(gap.ts_from, found_at)) for gap in gaps],
+        )
+
+    def note(self, key: str, value: Any) -> None:
+        """Remember a small fact (JSON) exactly if this batch commits."""
+        self._db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, _json(value)))
+
+    def _stage(self, rows: list[tuple[Any, ...]]) -> None:
+        """Put the rows where SQL can work on them as a set."""
+        names = ", ".join(READING_COLUMNS)
+        self._db.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (n INTEGER PRIMARY KEY, {names})")
+        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS sealed_known (series, kind, ts, UNIQUE (series, kind, ts))")
+        self._db.execute("DELETE FROM incoming")
+        self._db.execute("DELETE FROM sealed_known")
+        self._db.executemany(f"INSERT INTO incoming ({names}) VALUES ({_marks(12)})", rows)
+
+    def _sealed_versions(self) -> dict[tuple[int, int, int], tuple[Any, ...]]:
+        """Newest sealed version of each incoming reading whose month is sealed; also lists them in `sealed_known`."""
+        wanted = self._db.execute(
+            """SELECT DISTINCT i.series, i.kind, i.ts, m.path FROM in_force m JOIN incoming i
+               ON i.ts >= m.ts_from AND i.ts < m.ts_to""".replace("in_force", MANIFEST_IN_FORCE)
+        ).fetchall()
+        if not wanted:
+            return {}
+        keys = pa.table(
+            dict(zip(("series", "kind", "ts"), zip(*(row[:3] for row in wanted), strict=True), strict=True))
+        )
+        files = [self._history / path for path in sorted({row[3] for row in wanted})]
+        known = {row[:3]: row for row in history.newest_of(files, keys)}
+        self._db.executemany("INSERT INTO sealed_known VALUES (?, ?, ?)", known)
+        return known  # type: ignore[return-value]
+
+    def _new_versions(self, known: dict[tuple[int, int, int], tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Go through the readings that differ from the newest version, in their order, and append versions."""
+        differs = " OR ".join(f"i.{name} IS NOT r.{name}" for name in READING_COLUMNS[CONTENT])
+        newest = "(SELECT max(ver) FROM reading v WHERE (v.series, v.kind, v.ts) = (i.series, i.kind, i.ts))"
+        arrived = self._db.execute(
+            f"""WITH differing AS (
+                    SELECT i.series, i.kind, i.ts FROM incoming i JOIN reading r
+                    ON (r.series, r.kind, r.ts) = (i.series, i.kind, i.ts) AND r.ver = {newest} WHERE {differs}
+                    UNION SELECT * FROM sealed_known)
+                SELECT {", ".join(f"i.{name}" for name in READING_COLUMNS)}
+                FROM differing JOIN incoming i USING (series, kind, ts) ORDER BY i.series, i.kind, i.ts, i.n"""
+        ).fetchall()
+        added = []
+        for key, rows in groupby(arrived, key=lambda row: row[:3]):
+            current = self._newest(key) or known[key]
+            for row in rows:
+                if row[CONTENT] != current[CONTENT]:
+                    current = (*key, current[3] + 1, *row[4:])
+                    added.append(current)
+        self._db.executemany(f"INSERT INTO reading VALUES ({_marks(12)})", added)
+        return added
+
+    def _newest(self, key: tuple[int, int, int]) -> tuple[Any, ...] | None:
+        sql = "SELECT * FROM reading WHERE series = ? AND kind = ? AND ts = ? ORDER BY ver DESC LIMIT 1"
+        row: tuple[Any, ...] | None = self._db.execute(sql, key).fetchone()
+        return row
+
+    def _keep_latest(self) -> None:
+        updates = ", ".join(f"{name} = excluded.{name}" for name in READING_COLUMNS[2:])
+        self._db.execute(
+            f"""INSERT INTO latest
+                SELECT {", ".join(f"r.{name}" for name in READING_COLUMNS)}
+                FROM (SELECT series, kind, max(ts) AS ts FROM incoming GROUP BY series, kind) top
+                JOIN reading r USING (series, kind, ts)
+                WHERE r.ver = (SELECT max(ver) FROM reading v WHERE (v.series, v.kind, v.ts) = (r.series, r.kind, r.ts))
+                ON CONFLICT (series, kind) DO UPDATE SET {updates}
+                WHERE (excluded.ts, excluded.ver) > (latest.ts, latest.ver)"""
+        )
+
+    def _flags_in_force(self, run: QualityRun) -> dict[int, tuple[Any, ...]]:
+        """ts → (turn, ver, version, outcome, params, evidence) of the newest row of this test."""
+        sql = """SELECT ts, turn, ver, version, outcome, params, evidence FROM flag
+                 WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? AND test = ? ORDER BY ts, turn"""
+        found = self._db.execute(sql, (run.series, run.kind, run.ts_from, run.ts_to, run.test))
+        return {row[0]: row[1:] for row in found}
+
+    def _prove(self, run: QualityRun, params: str) -> None:
+        """Let the run grow out of an adjoining one with the same test, version and parameters, or begin a new one."""
+        key = (run.series, run.kind, run.test, run.version, params)
+        grown = self._db.execute(
+            """UPDATE quality_run SET ts_to = max(ts_to, ?), made_at = ?
+               WHERE series = ? AND kind = ? AND test = ? AND version = ? AND params = ? AND ts_from =
+                   (SELECT max(ts_from) FROM quality_run
+                    WHERE series = ? AND kind = ? AND test = ? AND version = ? AND params = ? AND ts_from <= ?)
+               AND ts_to >= ?""",
+            (run.ts_to, run.made_at, *key, *key, run.ts_from, run.ts_from),
+        )
+        if not grown.rowcount:
+            self._db.execute(
+                f"INSERT INTO quality_run VALUES ({_marks(9)})",
+                (*key, run.ts_from, run.ts_to, run.made_at, run.made_at),
+            )
+
+    def _add_verdict(self, verdict: Verdict) -> StoredVerdict | None:
+        content = (
+            *(verdict.outcome, None if verdict.value != verdict.value else verdict.value),
+            *(verdict.level, verdict.edition, verdict.clause, _json(verdict.detail), _json(verdict.inputs)),
+        )
+        before = self._db.execute(
+            """SELECT outcome, value, level, edition, clause, detail, inputs, id, ver FROM verdict
+               WHERE rule = ? AND point = ? AND ts = ? ORDER BY ver DESC LIMIT 1""",
+            (verdict.rule, verdict.point, verdict.ts),
+        ).fetchone()
+        if before and before[:7] == content:
+            return None
+        previous, ver = (before[7], before[8] + 1) if before else (None, 0)
+        key = (verdict.point, verdict.rule, verdict.ts, ver)
+        number = self._db.execute(
+            f"INSERT INTO verdict VALUES (NULL, {_marks(12)})", (*key, *content, verdict.made_at)
+        ).lastrowid
+        self._db.execute(
+            """INSERT INTO latest_verdict VALUES (?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET ts = excluded.ts, id = excluded.id WHERE excluded.ts >= latest_verdict.ts""",
+            (verdict.rule, verdict.point, verdict.ts, number),
+        )
+        return StoredVerdict(verdict, int(number or 0), ver, previous)
+
+
+MANIFEST_IN_FORCE = """(SELECT * FROM manifest newest WHERE generation =
+    (SELECT max(generation) FROM manifest other WHERE other.month = newest.month))"""
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """A connection that may write, the schema brought up to date. Durable at COMMIT (WAL, synchronous=FULL)."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "temp_store = MEMORY",
+        "cache_size = -200000",
+        "wal_autocheckpoint = 4000",
+        "journal_size_limit = 268435456",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    migrate(connection)
+    return connection
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write. A ledger that is not there yet is made, empty, so that readers may come first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
+    if connection.execute("PRAGMA user_version").fetchone()[0] != len(MIGRATIONS):
+        connect_writer(path).close()
+    for pragma in ("query_only = ON", "cache_size = -32000", "mmap_size = 1073741824", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def positions(connection: sqlite3.Connection) -> dict[int, Position]:
+    found = connection.execute("SELECT stream, segment, offset FROM position")
+    return {stream: Position(segment, offset) for stream, segment, offset in found}
+
+
+def note(connection: sqlite3.Connection, key: str) -> Any:
+    row = connection.execute("SELECT value FROM note WHERE key = ?", (key,)).fetchone()
+    return orjson.loads(row[0]) if row else None
+
+
+def decision_hash(number: int, previous: str, decision: Decision) -> str:
+    """SHA-256 over the hash before and the decision as JSON with sorted keys."""
+    content = orjson.dumps({"id": number, **decision._asdict()}, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(previous.encode() + content).hexdigest()
+
+
+def first_break(decisions: pa.Table) -> int | None:
+    """The id of the first decision whose hash does not follow from what came before it, or None."""
+    previous, expected = "0" * 64, 1
+    for row in decisions.to_pylist():
+        number, decision = row["id"], Decision(**{name: _or_none(row[name]) for name in Decision._fields})
+        if (
+            number != expected
+            or row["prev_hash"] != previous
+            or row["hash"] != decision_hash(number, previous, decision)
+        ):
+            return int(number)
+        previous, expected = row["hash"], number + 1
+    return None
+
+
+def _as_stored(decision: Decision) -> Decision:
+    """The decision with the types a column gives back, so that its hash can be computed again."""
+    value, zs = (
+        None if number is None or number != number else float(number) for number in (decision.value, decision.zs)
+    )
+    return decision._replace(at=float(decision.at), value=value, zs=zs)
+
+
+def _or_none(value: Any) -> Any:
+    return None if value != value else value
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def _take_lock(path: Path) -> int:
+    descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "?"
+        os.close(descriptor)
+        raise LedgerTakenError(f"台账正由进程 {owner} 写入,只能有一个写入者({path})") from error
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

@@ -1,0 +1,316 @@
+"""Questions to the store: hot ledger and sealed history answered as one. Each function takes a read-only connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from ceguan.store import columns, history
+from ceguan.store.ledger import MANIFEST_IN_FORCE
+from ceguan.words import READING_COLUMNS, Outcome
+
+Versions = Literal["force", "all"]
+ACTIONS = ("", "keep", "invalidate", "substitute", "exempt")
+FOREVER = 1 << 40
+"""Later than any reading (the year 36812)."""
+
+
+@contextmanager
+def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+    """All statements inside see the same state, whatever is committed or sealed meanwhile."""
+    if db.in_transaction:
+        yield
+        return
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("COMMIT")
+
+
+def readings(
+    db: sqlite3.Connection,
+    folder: Path,
+    series: Sequence[int],
+    kind: int,
+    start: float,
+    end: float,
+    as_of: float | None,
+    versions: Versions,
+) -> pa.Table:
+    """See `Store.readings`."""
+    wanted = sorted({int(one) for one in series})
+    begin, until = int(np.ceil(start)), int(np.ceil(end))
+    with snapshot(db):
+        files = _files(db, folder, begin, until)
+        hot = _hot(db, wanted, kind, begin, until, as_of)
+        decided = decisions(db, wanted, kind, begin, until, as_of) if versions == "force" else None
+    found = _sorted(hot, history.scan(files, wanted, kind, begin, until, as_of) if wanted else hot.slice(0, 0))
+    if decided is None:
+        return found
+    return in_force(newest(found, ("series", "ts")), decided)
+
+
+def latest(db: sqlite3.Connection, series: Sequence[int] | None, kind: int | None) -> pa.Table:
+    """See `Store.latest`."""
+    conditions, arguments = _where(("series", series), ("kind", kind))
+    with snapshot(db):
+        found = columns.select(
+            db,
+            columns.READING_SCHEMA,
+            f"SELECT {{columns}} FROM latest WHERE {conditions} ORDER BY series, kind",
+            arguments,
+        )
+        decided = columns.select(
+            db,
+            columns.DECISION_SCHEMA,
+            f"""SELECT {", ".join("d." + name for name in columns.DECISION_SCHEMA.names)}
+                FROM decision d JOIN latest l ON (l.series, l.kind) = (d.series, d.kind)
+                WHERE l.ts >= d.ts_from AND l.ts < d.ts_to ORDER BY d.id""",
+        )
+    return in_force(found, decided)
+
+
+def exact(db: sqlite3.Connection, folder: Path, keys: Iterable[Sequence[int]]) -> pa.Table:
+    """See `Store.exact`."""
+    wanted = {(int(s), int(k), int(t), int(v)) for s, k, t, v in keys}
+    parts = []
+    for kind in sorted({key[1] for key in wanted}):
+        times = [key[2] for key in wanted if key[1] == kind]
+        series = [key[0] for key in wanted if key[1] == kind]
+        found = readings(db, folder, series, kind, min(times), max(times) + 1, None, "all")
+        have = zip(*(found[name].to_pylist() for name in READING_COLUMNS[:4]), strict=True)
+        parts.append(found.filter(pa.array([key in wanted for key in have], pa.bool_())))
+    return pa.concat_tables([columns.READING_SCHEMA.empty_table(), *parts])
+
+
+def newest(table: pa.Table, key: Sequence[str]) -> pa.Table:
+    """The last row of each run of equal keys: the newest version, in a table sorted by key and version."""
+    if table.num_rows < 2:
+        return table
+    last = np.ones(table.num_rows, dtype=bool)
+    last[:-1] = False
+    for name in key:
+        values = table[name].to_numpy()
+        last[:-1] |= values[1:] != values[:-1]
+    return table if last.all() else table.filter(pa.array(last))
+
+
+def in_force(table: pa.Table, decided: pa.Table) -> pa.Table:
+    """Readings (sorted by series) with the columns that decisions add; of several decisions the last one holds."""
+    value, zs = (table[name].to_numpy().copy() for name in ("value", "zs"))
+    number = np.zeros(table.num_rows, dtype=np.int64)
+    action = np.zeros(table.num_rows, dtype=np.int8)
+    series, kind, ts = (table[name].to_numpy() for name in ("series", "kind", "ts"))
+    for row in decided.to_pylist():
+        low, high = np.searchsorted(series, row["series"]), np.searchsorted(series, row["series"], "right")
+        part = slice(low, high)
+        hit = (kind[part] == row["kind"]) & (ts[part] >= row["ts_from"]) & (ts[part] < row["ts_to"])
+        value[part][hit], zs[part][hit] = _decided(row, table, part, hit)
+        number[part][hit] = row["id"]
+        action[part][hit] = ACTIONS.index(row["action"])
+    return (
+        table.append_column("value_in_force", pa.array(value))
+        .append_column("zs_in_force", pa.array(zs))
+        .append_column("decision", pa.array(number))
+        .append_column("action", pa.array(ACTIONS).take(pa.array(action)))
+    )
+
+
+def _decided(row: dict[str, Any], table: pa.Table, part: slice, hit: np.ndarray) -> tuple[Any, Any]:
+    """(value, converted value) that a decision leaves in force."""
+    if row["action"] == "invalidate":
+        return np.nan, np.nan
+    if row["action"] == "substitute":
+        return row["value"], row["zs"]
+    return table["value"].to_numpy()[part][hit], table["zs"].to_numpy()[part][hit]
+
+
+def flags(
+    db: sqlite3.Connection,
+    series: Sequence[int],
+    kind: int,
+    start: float,
+    end: float,
+    as_of: float | None,
+    versions: Versions,
+) -> pa.Table:
+    """See `Store.flags`."""
+    known = "" if as_of is None else "AND made_at <= ?"
+    found = columns.select(
+        db,
+        columns.FLAG_SCHEMA,
+        f"""SELECT {{columns}} FROM json_each(?) s CROSS JOIN flag f ON f.series = s.value
+            WHERE kind = ? AND ts >= ? AND ts < ? {known} ORDER BY series, ts, test, turn""",
+        (_json_ints(series), kind, start, end, *(() if as_of is None else (as_of,))),
+    )
+    if versions == "all":
+        return found
+    current = newest(found, ("series", "ts", "test"))
+    return current.filter(pa.array(current["outcome"].to_numpy() != Outcome.PASS))
+
+
+def quality_runs(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+    """See `Store.quality_runs`."""
+    return columns.select(
+        db,
+        columns.RUN_SCHEMA,
+        """SELECT {columns} FROM json_each(?) s CROSS JOIN quality_run q ON q.series = s.value
+           WHERE kind = ? AND ts_from < ? AND ts_to > ? ORDER BY series, test, ts_from""",
+        (_json_ints(series), kind, end, start),
+    )
+
+
+def decisions(
+    db: sqlite3.Connection,
+    series: Sequence[int] | None,
+    kind: int | None,
+    start: float | None,
+    end: float | None,
+    as_of: float | None,
+) -> pa.Table:
+    """See `Store.decisions`."""
+    conditions, arguments = _where(("series", series), ("kind", kind))
+    for condition, limit in (("ts_to > ?", start), ("ts_from < ?", end), ("at <= ?", as_of)):
+        if limit is not None:
+            conditions, arguments = f"{conditions} AND {condition}", [*arguments, limit]
+    sql = f"SELECT {{columns}} FROM decision WHERE {conditions} ORDER BY id"
+    return columns.select(db, columns.DECISION_SCHEMA, sql, arguments)
+
+
+def verdicts(
+    db: sqlite3.Connection,
+    points: Sequence[int] | None,
+    rule: str | None,
+    start: float | None,
+    end: float | None,
+    as_of: float | None,
+    all_versions: bool,
+) -> pa.Table:
+    """See `Store.verdicts`."""
+    conditions, arguments = _where(("point", points), ("rule", rule))
+    for condition, limit in (("ts >= ?", start), ("ts < ?", end), ("made_at <= ?", as_of)):
+        if limit is not None:
+            conditions, arguments = f"{conditions} AND {condition}", [*arguments, limit]
+    sql = f"SELECT {{columns}} FROM verdict WHERE {conditions} ORDER BY point, rule, ts, ver"
+    found = columns.select(db, columns.VERDICT_SCHEMA, sql, arguments)
+    return found if all_versions else newest(found, ("point", "rule", "ts"))
+
+
+def latest_verdicts(db: sqlite3.Connection, rule: str, points: Sequence[int] | None) -> pa.Table:
+    """See `Store.latest_verdicts`."""
+    conditions, arguments = _where(("l.rule", rule), ("l.point", points))
+    names = ", ".join("v." + name for name in columns.VERDICT_SCHEMA.names)
+    sql = f"SELECT {names} FROM latest_verdict l JOIN verdict v USING (id) WHERE {conditions} ORDER BY l.point"
+    return columns.select(db, columns.VERDICT_SCHEMA, sql, arguments)
+
+
+def verdict(db: sqlite3.Connection, number: int) -> dict[str, Any] | None:
+    """See `Store.verdict`."""
+    found = columns.select(
+        db, columns.VERDICT_SCHEMA, "SELECT {columns} FROM verdict WHERE id = ?", (number,)
+    ).to_pylist()
+    if not found:
+        return None
+    return {**found[0], "detail": orjson.loads(found[0]["detail"]), "inputs": orjson.loads(found[0]["inputs"])}
+
+
+def device_days(db: sqlite3.Connection, first_day: str, last_day: str, mn: str | None) -> pa.Table:
+    """See `Store.device_days`."""
+    conditions, arguments = _where(("mn", mn))
+    sql = f"SELECT {{columns}} FROM device_day WHERE day >= ? AND day <= ? AND {conditions} ORDER BY mn, day"
+    return columns.select(db, columns.DEVICE_DAY_SCHEMA, sql, [first_day, last_day, *arguments])
+
+
+def bad_frames(db: sqlite3.Connection, start: float, end: float, mn: str | None, limit: int) -> pa.Table:
+    """See `Store.bad_frames`."""
+    conditions, arguments = _where(("mn", mn))
+    sql = f"SELECT {{columns}} FROM bad_frame WHERE recv >= ? AND recv < ? AND {conditions} ORDER BY recv DESC LIMIT ?"
+    return columns.select(db, columns.BAD_FRAME_SCHEMA, sql, [start, end, *arguments, limit])
+
+
+def gaps(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+    """See `Store.gaps`."""
+    return columns.select(
+        db,
+        columns.GAP_SCHEMA,
+        """SELECT {columns} FROM json_each(?) s CROSS JOIN gap g ON g.series = s.value
+           WHERE kind = ? AND ts_from < ? AND ts_to > ? ORDER BY series, ts_from""",
+        (_json_ints(series), kind, end, start),
+    )
+
+
+def thin(table: pa.Table, points: int, column: str = "value_in_force") -> pa.Table:
+    """At most `points` rows of one series (sorted by ts) that draw the same line.
+
+    Of each stretch the smallest and the largest value stay, and one absent value where there is any, so that neither an
+    extreme nor a gap disappears; so do the first and the last row. Raises ValueError when `points` < 5.
+    """
+    if points < 5:
+        raise ValueError(f"points {points}: at least 5")
+    count = table.num_rows
+    if count <= points:
+        return table
+    values = table[column].to_numpy()
+    absent = np.isnan(values)
+    edges = np.linspace(0, count, (points - 2) // 3 + 1).astype(np.int64)[:-1]
+    stretch = np.repeat(np.arange(edges.size), np.diff(np.append(edges, count)))
+    by_value = np.lexsort((values, stretch))  # NaN last within each stretch
+    present = np.add.reduceat(~absent, edges)
+    kept = [np.array([0, count - 1]), by_value[edges[present > 0]], by_value[(edges + present - 1)[present > 0]]]
+    lengths = np.diff(np.append(edges, count))
+    kept.append(by_value[(edges + present)[present < lengths]])
+    return table.take(pa.array(np.unique(np.concatenate(kept))))
+
+
+def _files(db: sqlite3.Connection, folder: Path, start: int, end: int) -> list[Path]:
+    sql = f"SELECT path FROM {MANIFEST_IN_FORCE} WHERE ts_from < ? AND ts_to > ? ORDER BY month"
+    return [folder / path for (path,) in db.execute(sql, (end, start))]
+
+
+def _hot(
+    db: sqlite3.Connection, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None
+) -> pa.Table:
+    known = "" if as_of is None else "AND recv <= ?"
+    return columns.select(
+        db,
+        columns.READING_SCHEMA,
+        f"""SELECT {", ".join("r." + name for name in READING_COLUMNS)}
+            FROM json_each(?) s CROSS JOIN reading r ON r.series = s.value
+            WHERE r.kind = ? AND r.ts >= ? AND r.ts < ? {known} ORDER BY r.series, r.ts, r.ver""",
+        (_json_ints(series), kind, start, end, *(() if as_of is None else (as_of,))),
+    )
+
+
+def _sorted(hot: pa.Table, sealed: pa.Table) -> pa.Table:
+    """Both parts as one table in the order (series, ts, ver)."""
+    if not sealed.num_rows:
+        return hot
+    if not hot.num_rows:
+        return sealed
+    both = pa.concat_tables([sealed, hot]).combine_chunks()
+    order = np.lexsort(tuple(both[name].to_numpy() for name in ("ver", "ts", "series")))
+    return both.take(pa.array(order))
+
+
+def _where(*given: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """A condition for the columns that are given: equality for one value, membership for several; None = any."""
+    conditions, arguments = ["true"], []
+    for name, wanted in given:
+        if wanted is None:
+            continue
+        several = not isinstance(wanted, (int, str))
+        conditions.append(f"{name} IN (SELECT value FROM json_each(?))" if several else f"{name} = ?")
+        arguments.append(_json_ints(wanted) if several else wanted)
+    return " AND ".join(conditions), arguments
+
+
+def _json_ints(numbers: Iterable[int]) -> str:
+    return orjson.dumps(sorted({int(number) for number in numbers})).decode()

@@ -1,0 +1,177 @@
+"""The ledger's tables, as a list of migrations: entry n brings a database of version n (PRAGMA user_version) to n + 1.
+
+Never edit a migration that has shipped; append one. Times are UTC epoch seconds; JSON columns hold compact UTF-8 JSON;
+NULL in a number column means "the device sent none" (NaN outside).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def _append_only(table: str) -> str:
+    """Triggers that make the database itself refuse to change or forget rows of a table."""
+    return "".join(
+        f"""
+        CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}
+        BEGIN SELECT RAISE(ABORT, '{table}: append-only, {verb} refused'); END;
+        """
+        for verb in ("UPDATE", "DELETE")
+    )
+
+
+FIRST = (
+    """
+    -- One row per version of a reading, as received. ver 0 first; a re-sent value that differs is a new version.
+    CREATE TABLE reading (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, ts INTEGER NOT NULL, ver INTEGER NOT NULL,
+        value REAL, zs REAL, vmin REAL, vmax REAL, cou REAL, flag TEXT NOT NULL,
+        recv INTEGER NOT NULL, frame INTEGER NOT NULL,
+        PRIMARY KEY (series, kind, ts, ver)
+    ) WITHOUT ROWID;
+    CREATE TRIGGER reading_no_update BEFORE UPDATE ON reading
+    BEGIN SELECT RAISE(ABORT, 'reading: append-only, UPDATE refused'); END;
+
+    -- Sealed months: which Parquet file holds them. Newest generation is in force, older files stay.
+    CREATE TABLE manifest (
+        month TEXT NOT NULL, generation INTEGER NOT NULL,
+        ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL,      -- the month in Beijing time, as [from, to)
+        path TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+        sealed_at REAL NOT NULL,
+        PRIMARY KEY (month, generation)
+    ) WITHOUT ROWID;
+    CREATE TRIGGER reading_only_sealed_deleted BEFORE DELETE ON reading
+    WHEN NOT EXISTS (SELECT 1 FROM manifest m WHERE OLD.ts >= m.ts_from AND OLD.ts < m.ts_to)
+    BEGIN SELECT RAISE(ABORT, 'reading: only rows of a sealed month may leave the ledger'); END;
+
+    -- Newest reading of each series and kind; derived, kept by the writer.
+    CREATE TABLE latest (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, ts INTEGER NOT NULL, ver INTEGER NOT NULL,
+        value REAL, zs REAL, vmin REAL, vmax REAL, cou REAL, flag TEXT NOT NULL,
+        recv INTEGER NOT NULL, frame INTEGER NOT NULL,
+        PRIMARY KEY (series, kind)
+    ) WITHOUT ROWID;
+
+    -- Outcomes of quality tests other than PASS. A PASS (1) is a row only where it lifts an earlier flag:
+    -- the newest `turn` of (series, kind, ts, test) is in force.
+    CREATE TABLE flag (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, ts INTEGER NOT NULL, test TEXT NOT NULL, turn INTEGER NOT NULL,
+        ver INTEGER NOT NULL,          -- version of the reading that was tested
+        version TEXT NOT NULL,         -- version of the test
+        outcome INTEGER NOT NULL, params TEXT NOT NULL, evidence TEXT NOT NULL, made_at REAL NOT NULL,
+        PRIMARY KEY (series, kind, ts, test, turn)
+    ) WITHOUT ROWID;
+
+    -- What was tested: [ts_from, ts_to) by this test, version and parameters; grows while runs adjoin.
+    CREATE TABLE quality_run (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, test TEXT NOT NULL, version TEXT NOT NULL, params TEXT NOT NULL,
+        ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL, first_at REAL NOT NULL, made_at REAL NOT NULL,
+        PRIMARY KEY (series, kind, test, version, params, ts_from)
+    ) WITHOUT ROWID;
+
+    -- Decisions of people about readings, hash-chained: hash = SHA-256(prev_hash + the row as canonical JSON).
+    CREATE TABLE decision (
+        id INTEGER PRIMARY KEY,
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL,  -- [from, to)
+        action TEXT NOT NULL CHECK (action IN ('keep', 'invalidate', 'substitute', 'exempt')),
+        value REAL, zs REAL,           -- the substitute, and its value converted to reference oxygen
+        who TEXT NOT NULL, at REAL NOT NULL, why TEXT NOT NULL, evidence TEXT NOT NULL,
+        frame INTEGER NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL,
+        CHECK (ts_from < ts_to), CHECK (action != 'substitute' OR value IS NOT NULL)
+    );
+    CREATE INDEX decision_by_series ON decision (series, kind, ts_from);
+
+    -- Verdicts: a rule applied to readings. A changed verdict is a new version, the old one stays.
+    CREATE TABLE verdict (
+        id INTEGER PRIMARY KEY,
+        point INTEGER NOT NULL, rule TEXT NOT NULL, ts INTEGER NOT NULL, ver INTEGER NOT NULL,
+        outcome TEXT NOT NULL, value REAL, level TEXT NOT NULL, edition TEXT NOT NULL, clause TEXT NOT NULL,
+        detail TEXT NOT NULL,          -- JSON object
+        inputs TEXT NOT NULL,          -- JSON [[series, kind, ts, ver], ...]
+        made_at REAL NOT NULL
+    );
+    CREATE UNIQUE INDEX verdict_by_rule ON verdict (rule, point, ts, ver);
+    CREATE INDEX verdict_by_point ON verdict (point, ts);
+    CREATE TABLE latest_verdict (
+        rule TEXT NOT NULL, point INTEGER NOT NULL, ts INTEGER NOT NULL, id INTEGER NOT NULL,
+        PRIMARY KEY (rule, point)
+    ) WITHOUT ROWID;
+
+    -- How far each archive stream has been materialised; moves in the same transaction as what came of it.
+    CREATE TABLE position (stream INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL);
+
+    CREATE TABLE bad_frame (
+        frame INTEGER PRIMARY KEY, recv REAL NOT NULL, source TEXT NOT NULL, mn TEXT NOT NULL,
+        error TEXT NOT NULL, size INTEGER NOT NULL
+    );
+    CREATE INDEX bad_frame_by_recv ON bad_frame (recv);
+    CREATE INDEX bad_frame_by_mn ON bad_frame (mn, recv);
+
+    -- Frames of devices nobody has adopted: kept in the archive, waiting here, never counted.
+    CREATE TABLE held_frame (mn TEXT NOT NULL, frame INTEGER NOT NULL, recv REAL NOT NULL, PRIMARY KEY (mn, frame))
+    WITHOUT ROWID;
+    CREATE TABLE unknown_device (
+        mn TEXT PRIMARY KEY, first_recv REAL NOT NULL, last_recv REAL NOT NULL, frames INTEGER NOT NULL,
+        st TEXT NOT NULL, cns TEXT NOT NULL, factors TEXT NOT NULL, source TEXT NOT NULL
+    ) WITHOUT ROWID;
+
+    -- Counters per device and Beijing day.
+    CREATE TABLE device_day (
+        mn TEXT NOT NULL, day TEXT NOT NULL,
+        frames INTEGER NOT NULL, bad INTEGER NOT NULL, late INTEGER NOT NULL, items INTEGER NOT NULL,
+        same INTEGER NOT NULL, changed INTEGER NOT NULL,       -- readings sent again: same value, another value
+        first_recv REAL NOT NULL, last_recv REAL NOT NULL,
+        max_delay REAL NOT NULL, sum_delay REAL NOT NULL,      -- seconds from the end of the interval to reception
+        PRIMARY KEY (mn, day)
+    ) WITHOUT ROWID;
+    CREATE INDEX device_day_by_day ON device_day (day);
+
+    -- Missing intervals [ts_from, ts_to) with their cause; derived, replaced when data arrive late.
+    CREATE TABLE gap (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL,
+        cause TEXT NOT NULL, found_at REAL NOT NULL,
+        PRIMARY KEY (series, kind, ts_from)
+    ) WITHOUT ROWID;
+
+    -- Small facts the single writer must remember exactly as often as it committed.
+    CREATE TABLE note (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """
+    + _append_only("manifest")
+    + _append_only("flag")
+    + _append_only("decision")
+    + _append_only("verdict")
+    + _append_only("bad_frame")
+)
+
+MIGRATIONS: tuple[str, ...] = (FIRST,)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database up to date; several processes may try at once. A database from a newer version is refused."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise sqlite3.DatabaseError(f"台账版本 {version} 比本程序(版本 {len(MIGRATIONS)})新,请升级程序")
+    if version == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        for script in MIGRATIONS[version:]:
+            for statement in _statements(script):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction they must share."""
+    statements, part = [], ""
+    for line in script.splitlines(keepends=True):
+        part += line
+        if sqlite3.complete_statement(part):
+            statements.append(part)
+            part = ""
+    return statements

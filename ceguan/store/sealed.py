@@ -1,0 +1,102 @@
+"""Sealing: a month leaves the hot ledger for an immutable Parquet file. A crash at any point is harmless.
+
+1. the month's rows – and those of the generation before, if it was sealed already – are written to a temporary file;
+2. the file is synced and gets its name (nobody reads it yet: the manifest does not list it);
+3. one transaction lists it in the manifest and deletes the hot rows.
+Before step 3 commits, the ledger has everything; a file left over is overwritten by the next attempt.
+Late data of a sealed month stay in the ledger as new rows or versions and are merged at read, until it is sealed again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from ceguan.store import columns, history
+from ceguan.store.ledger import MANIFEST_IN_FORCE, Ledger
+from ceguan.words import READING_COLUMNS
+
+BATCH_ROWS = 100_000
+
+
+def due(ledger: Ledger, now: float, hot_days: int) -> list[str]:
+    """Beijing months that ended at least `hot_days` ago, hold hot rows and have never been sealed; oldest first."""
+    db = ledger.connection
+    oldest = db.execute(
+        "SELECT min((SELECT min(ts) FROM reading r WHERE (r.series, r.kind) = (l.series, l.kind))) FROM latest l"
+    ).fetchone()[0]
+    sealed = {month for (month,) in db.execute("SELECT DISTINCT month FROM manifest")}
+    months, end = [], oldest
+    while end is not None:
+        month = history.month_of(end)
+        end = history.month_span(month)[1]
+        if end > now - hot_days * 86400:
+            break
+        if month not in sealed and _has_rows(db, month):
+            months.append(month)
+    return months
+
+
+def seal(ledger: Ledger, month: str, now: float) -> Path:
+    """Seal a Beijing month ("2026-03"), or seal it again with what came late. Returns the new file.
+
+    The caller is the single writer, so no row of the month can arrive in between. Raises ValueError for an empty month.
+    """
+    db = ledger.connection
+    if not _has_rows(db, month):
+        raise ValueError(f"{month} 没有可封存的数据")
+    before = db.execute(f"SELECT generation, path FROM {MANIFEST_IN_FORCE} WHERE month = ?", (month,)).fetchone()
+    generation = before[0] + 1 if before else 1
+    hot = pa.RecordBatchReader.from_batches(columns.READING_SCHEMA, _hot_rows(db, month))
+    if before:
+        hot = history.sorted_union(ledger.history / before[1], hot.read_all()).to_reader(BATCH_ROWS)
+    path = history.write(ledger.history, history.file_name(month, generation), hot)
+    _hand_over(db, month, generation, path, now)
+    return path
+
+
+def _hand_over(db: sqlite3.Connection, month: str, generation: int, path: Path, now: float) -> None:
+    """One transaction: from the ledger's hot rows to the listed file."""
+    start, end = history.month_span(month)
+    rows, size, digest = history.row_count(path), path.stat().st_size, history.sha256(path)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.execute(
+            "INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (month, generation, start, end, path.name, rows, size, digest, now),
+        )
+        db.executemany(
+            "DELETE FROM reading WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?",
+            [(*key, start, end) for key in _keys(db)],
+        )
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _keys(db: sqlite3.Connection) -> list[tuple[int, int]]:
+    return db.execute("SELECT series, kind FROM latest ORDER BY series, kind").fetchall()
+
+
+def _has_rows(db: sqlite3.Connection, month: str) -> bool:
+    span = history.month_span(month)
+    sql = """SELECT EXISTS (SELECT 1 FROM latest l JOIN reading r USING (series, kind) WHERE r.ts >= ? AND r.ts < ?)"""
+    return bool(db.execute(sql, span).fetchone()[0])
+
+
+def _hot_rows(db: sqlite3.Connection, month: str) -> Iterator[pa.RecordBatch]:
+    """The month's rows in the order of the file."""
+    cursor = db.execute(
+        f"""SELECT {", ".join(f"r.{name}" for name in READING_COLUMNS)}
+            FROM latest l CROSS JOIN reading r USING (series, kind) WHERE r.ts >= ? AND r.ts < ?
+            ORDER BY l.series, l.kind, r.ts, r.ver""",
+        history.month_span(month),
+    )
+    while rows := cursor.fetchmany(BATCH_ROWS):
+        for batch in columns.table(columns.READING_SCHEMA, rows).to_batches():
+            yield columns.nan_as_absent(batch)
