@@ -19,7 +19,7 @@ def settings_page() -> str:
     rows = "".join(f"| `{s.name}` | `{s.default!r}` | {s.sentence} |\n" for s in SETTINGS)
     return (
         "# 设置 Settings\n\n"
-        "环境变量 `CEGUAN_名称`（大写）优先，其次数据目录里的 `ceguan.toml`，再次默认值。`ceguan settings` 列出当前值。\n\n"
+        "环境变量 `CEGUAN_名称`（大写）优先，其次数据目录里的 `ceguan.toml`，再次默认值。\n\n"
         "| 名称 | 默认 | 含义 |\n|---|---|---|\n" + rows
     )
 
