@@ -90,6 +90,7 @@ class NoticeTarget(models.Model):
     region = models.ForeignKey(Region, models.PROTECT, related_name="+", verbose_name="辖区")
     level = models.SmallIntegerField("最低级别", default=2)
     active = models.BooleanField("启用", default=True)
+    secret = models.CharField("签名密钥", max_length=80, blank=True)  # webhook: HMAC-SHA256 of the body
 
 
 class Notice(models.Model):
