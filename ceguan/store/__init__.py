@@ -310,14 +310,10 @@ class Store:
         return connections[key]
 
     def _all_latest(self) -> pa.Table:
-        """`latest` of everything, kept by each thread until somebody commits."""
+        """`latest` of everything, kept by each thread and brought up to date when somebody has committed."""
         db = self._db
-        commits = db.execute("PRAGMA data_version").fetchone()[0]
-        kept = _local.__dict__.setdefault("latest", {})
-        if kept.get(id(db), (None,))[0] != commits:
-            kept[id(db)] = (commits, query.latest(db, None, None))
-        table: pa.Table = kept[id(db)][1]
-        return table
+        kept: dict[int, query.LatestOfAll] = _local.__dict__.setdefault("latest", {})
+        return kept.setdefault(id(db), query.LatestOfAll()).table(db)
 
 
 def _size(path: Path) -> int:

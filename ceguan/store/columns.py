@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -60,9 +59,8 @@ def table(shape: pa.Schema, rows: Sequence[Sequence[object]]) -> pa.Table:
 
 
 def column(values: Sequence[object], kind: pa.DataType) -> pa.Array:
-    if pa.types.is_floating(kind):
-        return pa.array(np.array(values, dtype=np.float64))
-    return pa.array(values, kind)
+    array = pa.array(values, kind)
+    return pc.fill_null(array, float("nan")) if pa.types.is_floating(kind) and array.null_count else array
 
 
 def absent_as_nan(readings: pa.Table) -> pa.Table:

@@ -219,7 +219,7 @@ class Batch:
         Idempotent: a reading whose newest version has the same value, zs, vmin, vmax, cou and flag is a no-op; one that
         differs becomes the next version – also when its month is sealed. Rows of one call are taken in their order.
         """
-        rows = [tuple(row) for row in columns.rows(readings)]
+        rows = list(columns.rows(readings))
         if not rows:
             return Added(0, 0, [])
         self._stage(rows)
@@ -234,7 +234,7 @@ class Batch:
                 ON CONFLICT DO NOTHING"""
         ).rowcount
         changed = self._new_versions(known) if new < len(rows) else []
-        self._keep_latest()
+        self._keep_latest(all_new=new == len(rows))
         return Added(new, len(rows) - new - len(changed), changed)
 
     def add_flags(self, run: QualityRun, flags: Sequence[Flag]) -> int:
@@ -336,7 +336,7 @@ class Batch:
         """Remember a small fact (JSON) exactly if this batch commits."""
         self._db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, _json(value)))
 
-    def _stage(self, rows: list[tuple[Any, ...]]) -> None:
+    def _stage(self, rows: list[Row]) -> None:
         """Put the rows where SQL can work on them as a set."""
         names = ", ".join(READING_COLUMNS)
         self._db.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (n INTEGER PRIMARY KEY, {names})")
@@ -388,16 +388,23 @@ class Batch:
         row: tuple[Any, ...] | None = self._db.execute(sql, key).fetchone()
         return row
 
-    def _keep_latest(self) -> None:
-        updates = ", ".join(f"{name} = excluded.{name}" for name in READING_COLUMNS[2:])
-        self._db.execute(
-            f"""INSERT INTO latest
-                SELECT {", ".join(f"r.{name}" for name in READING_COLUMNS)}
+    def _keep_latest(self, all_new: bool) -> None:
+        """Bring `latest` up to date; rows it changes get a new stamp, by which readers find them."""
+        if all_new:
+            names = ", ".join("max(ts)" if name == "ts" else "0" if name == "ver" else name for name in READING_COLUMNS)
+            newest = f"SELECT {names} FROM incoming GROUP BY series, kind"
+        else:
+            names = ", ".join(f"r.{name}" for name in READING_COLUMNS)
+            newest = f"""SELECT {names}
                 FROM (SELECT series, kind, max(ts) AS ts FROM incoming GROUP BY series, kind) top
                 JOIN reading r USING (series, kind, ts)
-                WHERE r.ver = (SELECT max(ver) FROM reading v WHERE (v.series, v.kind, v.ts) = (r.series, r.kind, r.ts))
+                WHERE r.ver = (SELECT max(ver) FROM reading v
+                               WHERE (v.series, v.kind, v.ts) = (r.series, r.kind, r.ts))"""
+        updates = ", ".join(f"{name} = excluded.{name}" for name in (*READING_COLUMNS[2:], "stamp"))
+        self._db.execute(
+            f"""INSERT INTO latest SELECT *, (SELECT ifnull(max(stamp), 0) + 1 FROM latest) FROM ({newest}) WHERE true
                 ON CONFLICT (series, kind) DO UPDATE SET {updates}
-                WHERE (excluded.ts, excluded.ver) > (latest.ts, latest.ver)"""
+                WHERE excluded.ts > latest.ts OR (excluded.ts = latest.ts AND excluded.ver > latest.ver)"""
         )
 
     def _flags_in_force(self, run: QualityRun) -> dict[int, tuple[Any, ...]]:

@@ -61,21 +61,50 @@ def readings(
 def latest(db: sqlite3.Connection, series: Sequence[int] | None, kind: int | None) -> pa.Table:
     """See `Store.latest`."""
     conditions, arguments = _where(("series", series), ("kind", kind))
+    sql = f"SELECT {{columns}} FROM latest WHERE {conditions} ORDER BY series, kind"
     with snapshot(db):
-        found = columns.select(
-            db,
-            columns.READING_SCHEMA,
-            f"SELECT {{columns}} FROM latest WHERE {conditions} ORDER BY series, kind",
-            arguments,
-        )
-        decided = columns.select(
-            db,
-            columns.DECISION_SCHEMA,
-            f"""SELECT {", ".join("d." + name for name in columns.DECISION_SCHEMA.names)}
-                FROM decision d JOIN latest l ON (l.series, l.kind) = (d.series, d.kind)
-                WHERE l.ts >= d.ts_from AND l.ts < d.ts_to ORDER BY d.id""",
-        )
-    return in_force(found, decided)
+        return in_force(columns.select(db, columns.READING_SCHEMA, sql, arguments), _latest_decided(db))
+
+
+class LatestOfAll:
+    """`latest` of every series, kept in step with the ledger by fetching only the rows that changed."""
+
+    def __init__(self) -> None:
+        self._commits = self._stamp = -1
+        self._received = columns.READING_SCHEMA.empty_table()
+        self._in_force = self._received
+
+    def table(self, db: sqlite3.Connection) -> pa.Table:
+        commits = db.execute("PRAGMA data_version").fetchone()[0]
+        if commits != self._commits:
+            self._refresh(db)
+            self._commits = commits
+        return self._in_force
+
+    def _refresh(self, db: sqlite3.Connection) -> None:
+        with snapshot(db):
+            stamp = db.execute("SELECT max(stamp) FROM latest").fetchone()[0]
+            sql = "SELECT {columns} FROM latest WHERE stamp > ? ORDER BY series, kind"
+            changed = columns.select(db, columns.READING_SCHEMA, sql, (self._stamp,))
+            decided = _latest_decided(db)
+        if self._received.num_rows and changed.num_rows:
+            both = pa.concat_tables([self._received, changed]).combine_chunks()
+            order = np.lexsort(tuple(both[name].to_numpy() for name in ("ts", "kind", "series")))  # stable: later wins
+            changed = newest(both.take(pa.array(order)), ("series", "kind"))
+        if changed.num_rows:
+            self._received, self._stamp = changed, stamp
+        self._in_force = in_force(self._received, decided)
+
+
+def _latest_decided(db: sqlite3.Connection) -> pa.Table:
+    """Decisions that cover the newest reading of their series."""
+    return columns.select(
+        db,
+        columns.DECISION_SCHEMA,
+        f"""SELECT {", ".join("d." + name for name in columns.DECISION_SCHEMA.names)}
+            FROM decision d JOIN latest l ON (l.series, l.kind) = (d.series, d.kind)
+            WHERE l.ts >= d.ts_from AND l.ts < d.ts_to ORDER BY d.id""",
+    )
 
 
 def exact(db: sqlite3.Connection, folder: Path, keys: Iterable[Sequence[int]]) -> pa.Table:
@@ -278,15 +307,15 @@ def _files(db: sqlite3.Connection, folder: Path, start: int, end: int) -> list[P
 def _hot(
     db: sqlite3.Connection, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None
 ) -> pa.Table:
+    """Rows of the ledger, fetched series by series: the primary key gives their order, nothing is sorted."""
     known = "" if as_of is None else "AND recv <= ?"
-    return columns.select(
-        db,
-        columns.READING_SCHEMA,
-        f"""SELECT {", ".join("r." + name for name in READING_COLUMNS)}
-            FROM json_each(?) s CROSS JOIN reading r ON r.series = s.value
-            WHERE r.kind = ? AND r.ts >= ? AND r.ts < ? {known} ORDER BY r.series, r.ts, r.ver""",
-        (_json_ints(series), kind, start, end, *(() if as_of is None else (as_of,))),
-    )
+    limits = (kind, start, end, *(() if as_of is None else (as_of,)))
+    sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM reading
+              WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? {known} ORDER BY ts, ver"""
+    rows: list[tuple[Any, ...]] = []
+    for one in series:
+        rows += db.execute(sql, (one, *limits)).fetchall()
+    return columns.table(columns.READING_SCHEMA, rows)
 
 
 def _sorted(hot: pa.Table, sealed: pa.Table) -> pa.Table:

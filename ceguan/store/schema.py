@@ -44,11 +44,11 @@ FIRST = (
     WHEN NOT EXISTS (SELECT 1 FROM manifest m WHERE OLD.ts >= m.ts_from AND OLD.ts < m.ts_to)
     BEGIN SELECT RAISE(ABORT, 'reading: only rows of a sealed month may leave the ledger'); END;
 
-    -- Newest reading of each series and kind; derived, kept by the writer.
+    -- Newest reading of each series and kind; derived, kept by the writer. A row that changes gets a higher stamp.
     CREATE TABLE latest (
         series INTEGER NOT NULL, kind INTEGER NOT NULL, ts INTEGER NOT NULL, ver INTEGER NOT NULL,
         value REAL, zs REAL, vmin REAL, vmax REAL, cou REAL, flag TEXT NOT NULL,
-        recv INTEGER NOT NULL, frame INTEGER NOT NULL,
+        recv INTEGER NOT NULL, frame INTEGER NOT NULL, stamp INTEGER NOT NULL,
         PRIMARY KEY (series, kind)
     ) WITHOUT ROWID;
 
