@@ -56,6 +56,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "ceguan.web.middleware.SignedIn",
+    "ceguan.web.middleware.Frame",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -116,6 +118,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = CEGUAN.secure
 SECURE_HSTS_SECONDS = 31_536_000 if CEGUAN.secure else 0
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if CEGUAN.secure else None
 CSRF_COOKIE_HTTPONLY = False
+CSRF_FAILURE_VIEW = "ceguan.web.pages.errors.csrf_failed"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

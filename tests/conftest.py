@@ -14,6 +14,7 @@ TRUTH = Path(os.environ.get("CEGUAN_TRUTH", ROOT.parent / "shared" / "truth"))
 
 os.environ["CEGUAN_DATA"] = tempfile.mkdtemp(prefix="ceguan-tests-")
 os.environ["DJANGO_SETTINGS_MODULE"] = "ceguan.django_settings"
+os.environ["CEGUAN_ALLOWED_HOSTS"] = "testserver"  # the host name of Django's test client
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's sync API runs a loop in the test's thread
 
 import django  # noqa: E402  the data folder must be known before Django reads its settings

@@ -1,0 +1,1 @@
+"""One module per subject; each has `urls`, its views ask the rooms and render."""

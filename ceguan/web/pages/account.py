@@ -1,0 +1,41 @@
+"""Sign in, sign out, change one's password."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import PasswordChangeForm
+from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView
+from django.http import HttpResponse
+from django.urls import path, reverse_lazy
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
+from django.views.i18n import set_language
+
+
+class SignIn(LoginView):
+    template_name = "account/sign_in.html"
+    redirect_authenticated_user = True
+
+
+class ChangePassword(PasswordChangeView):
+    """Also ends the demo password and the duty to change it."""
+
+    template_name = "account/password.html"
+    success_url = reverse_lazy("home")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        form.user.demo_password = form.user.must_change_password = False
+        answer = super().form_valid(form)
+        messages.success(self.request, gettext("口令已修改，其他设备上的登录已失效。"))
+        return answer
+
+
+sign_out = method_decorator(login_not_required, name="dispatch")(LogoutView).as_view(next_page="home")
+
+urls = [
+    path("sign-in/", SignIn.as_view(), name="sign-in"),
+    path("sign-out/", sign_out, name="sign-out"),
+    path("password/", ChangePassword.as_view(), name="password"),
+    path("language/", login_not_required(set_language), name="set_language"),
+]
