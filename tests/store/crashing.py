@@ -1,0 +1,63 @@
+"""Programs that the crash tests start as processes of their own, and kill. `out` is the pipe to the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from ceguan.store import ArchiveWriter, RecordKind, Store, history
+from tests.store.conftest import reading
+
+VALUES_PER_RECORD = 3
+
+
+def append(folder: Path, out: Connection) -> None:
+    """Append for ever; acknowledge a record, by its reference, only after it was synced."""
+    with ArchiveWriter(folder / "archive", 0, segment_bytes=20_000) as writer:
+        number = 0
+        while True:
+            group = []
+            for _ in range(5):
+                number += 1
+                payload = f"{os.getpid()}-{number}-".encode() * 10
+                group.append((writer.append(RecordKind.FRAME, time.time(), "10.0.0.7:1", payload), payload))
+            writer.sync()
+            out.send(group)
+
+
+def take_in(folder: Path, out: Connection) -> None:
+    """Take in the archive in small batches; each record makes readings and is counted once. Begins anew at the end."""
+    with Store(folder, write=True) as store:
+        out.send("begun")
+        while True:
+            for record in store.arrivals():
+                first = int(record.payload) * VALUES_PER_RECORD
+                with store.ledger.batch() as batch:
+                    batch.add_readings([reading(1, (first + i) * 3600, first + i) for i in range(VALUES_PER_RECORD)])
+                    batch.note("taken in", (store.ledger.note("taken in") or 0) + 1)
+                    batch.move({record.ref.stream: record.after})
+            time.sleep(0.001)
+
+
+def seal(folder: Path, out: Connection, step: int) -> None:
+    """Seal March, and die at the n-th thing that touches the disk; say how many there are when none was the n-th."""
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    real_fsync, real_replace, real_write = os.fsync, os.replace, history.pq.ParquetWriter.write_batch
+    os.fsync = lambda *a: (count(), real_fsync(*a), count())[1]
+    os.replace = lambda *a: (count(), real_replace(*a), count())[1]
+    history.pq.ParquetWriter.write_batch = lambda *a, **k: (count(), real_write(*a, **k), count())[1]
+    with Store(folder, write=True) as store:
+        store.ledger.connection.set_trace_callback(lambda _: count())
+        store.seal("2026-03", 1.0)
+        count()
+    out.send(done)
