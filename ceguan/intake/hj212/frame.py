@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ceguan.intake.hj212 import crc
+from ceguan.intake.hj212.splitter import CLOSED, Chunk
 
 ERRORS = ("noise", "truncated", "length", "crc", "syntax")
 """What can be wrong with a piece of the stream, in the order in which one is named when several hold."""
@@ -29,7 +30,6 @@ _Layout = tuple[tuple[tuple[str | None, str], ...], tuple[str, ...]]
 
 _BY_FOLDED = {name.casefold(): name for name in ("QN", "ST", "CN", "PW", "MN", "Flag", "PNUM", "PNO", "RF")}
 _FIRST_FIELD = re.compile(rb"(?:QN|ST|CN|PW|MN|Flag|PNUM|PNO|CP)=", re.IGNORECASE)
-_CLOSED = re.compile(rb"&&([0-9A-Za-z]{4})((?:\*\*|\\r\\n)?\r?\n?)\Z")
 _USUAL_HEAD = re.compile(
     r"(?:QN=([\w-]*);)?ST=([\w-]*);CN=([\w-]*);PW=([\w-]*);MN=([\w-]*)(?:;Flag=(\d{1,3}))?;?", re.ASCII
 )  # only speeds up what _head_fields does
@@ -99,18 +99,18 @@ class Frame:
             "sha256": self.sha256,
             "crc_dialect": self.crc_dialect,
             "edition": self.edition,
-            "st": _without_secrets(self.st),
-            "cn": _without_secrets(self.cn),
-            "mn": _without_secrets(self.mn),
-            "qn": _without_secrets(self.qn),
-            "flag": _without_secrets(self.flag),
-            "pnum": _without_secrets(self.pnum),
-            "pno": _without_secrets(self.pno),
-            "rf": _without_secrets(self.rf),
-            "datatime": _without_secrets(self.datatime),
-            "cp": _without_secrets(self.cp),
-            "factors": _without_secrets(self.factors),
-            "warnings": _without_secrets(self.warnings),
+            "st": without_secrets(self.st),
+            "cn": without_secrets(self.cn),
+            "mn": without_secrets(self.mn),
+            "qn": without_secrets(self.qn),
+            "flag": without_secrets(self.flag),
+            "pnum": without_secrets(self.pnum),
+            "pno": without_secrets(self.pno),
+            "rf": without_secrets(self.rf),
+            "datatime": without_secrets(self.datatime),
+            "cp": without_secrets(self.cp),
+            "factors": without_secrets(self.factors),
+            "warnings": without_secrets(self.warnings),
         }
 
 
@@ -154,10 +154,17 @@ def decode(raw: bytes, offset: int = 0, dialect: str | None = None) -> Frame:
         if raw[end + 4 :] != b"\r\n":
             frame.notes.append("tail_missing" if len(raw) == end + 4 else "tail_odd")
         return _read(frame, raw[6:end])
-    if not raw.startswith(b"##"):
+    if not raw.startswith(b"##") or not (raw[2:6].isdigit() or CLOSED.search(raw)):
         return Frame(raw, offset, ["noise"])
     segment, dialect, errors = _diagnose(raw)
     return _read(Frame(raw, offset, errors, dialect), segment)
+
+
+def of_chunk(chunk: Chunk) -> Frame:
+    """Read what the splitter cut."""
+    if chunk.frame:
+        return decode(chunk.data, chunk.offset, chunk.dialect)
+    return Frame(chunk.data, chunk.offset, ["noise"])
 
 
 def quick_head(raw: bytes, dialect: str | None = None) -> Head:
@@ -194,7 +201,7 @@ def _diagnose(raw: bytes) -> tuple[bytes, str | None, list[str]]:
     claimed = int(raw[2:6]) if len(raw) >= 6 and raw[2:6].isdigit() else None
     first = _FIRST_FIELD.search(raw, 2, 24)
     start = first.start() if first else 6
-    closed = _CLOSED.search(raw)
+    closed = CLOSED.search(raw)
     if closed:
         segment = raw[start : closed.start() + 2]
         dialect = crc.dialect_of(segment, closed[1])
@@ -211,9 +218,7 @@ def _diagnose_open(body: bytes, start: int, claimed: int | None, ended: bool) ->
         return segment, None, ["length"] * (claimed != len(segment)) + ["crc"]
     if ended and (dialect := crc.dialect_of(body[start:-4], body[-4:])):
         return body[start:-4], dialect, ["length"]
-    if claimed is None:
-        return body[start:], None, ["length", "crc"]
-    if length < claimed + 4:
+    if claimed is None or length < claimed + 4:
         return body[start:], None, ["truncated"]
     return body[start:-4], None, ["length"] * (length != claimed + 4) + ["crc"]
 
@@ -361,20 +366,20 @@ def _flag_oddities(frame: Frame) -> list[str]:
     if not isinstance(frame.flag, int):
         return []
     return ["flag_version"] * (frame.flag >> 2 not in EDITIONS) + ["flag_without_parts"] * (
-        bool(frame.flag & 2) and (frame.pnum is None or frame.pno is None)
+        bool(frame.flag & 2) and frame.pnum is None
     )
 
 
-def _without_secrets(value: Any) -> Any:
+def without_secrets(value: Any) -> Any:
     """The same without fields that hold passwords or keys, also where such a field is glued into a text."""
     if isinstance(value, dict):
         return {
-            _without_secrets(name): _without_secrets(inner)
+            without_secrets(name): without_secrets(inner)
             for name, inner in value.items()
             if not _SECRET_NAME.search(name)
         }
     if isinstance(value, list):
-        return [_without_secrets(inner) for inner in value]
+        return [without_secrets(inner) for inner in value]
     return _SECRET_TEXT.sub(r"\1=***", value) if isinstance(value, str) and "=" in value else value
 
 

@@ -24,7 +24,8 @@ MAX_FRAME = 10_015
 _TAILS = (b"\\r\\n\r\n", b"**\r\n", b"\\r\\n", b"**", b"\r\n", b"\n", b"\r")
 """What stands for CR LF in the field, longest first: also the four characters \\r\\n and two asterisks."""
 _HEAD = re.compile(rb"##\d{4}")
-_CLOSED = re.compile(rb"&&([0-9A-Za-z]{4})(?:\*\*|\\r\\n)?\r?\n?\Z")
+CLOSED = re.compile(rb"&&([0-9A-Za-z]{4})(?:\*\*|\\r\\n)?\r?\n?\Z")
+"""How a whole frame ends, whatever its length says."""
 
 
 class Chunk(NamedTuple):
@@ -116,7 +117,7 @@ class Splitter:
         end = self._claimed_end(head)
         if end is None:
             cut = self._delimited(head, final)
-            return None if cut is None else (cut, _CLOSED.search(buf, head, cut) is not None, None)
+            return None if cut is None else (cut, CLOSED.search(buf, head, cut) is not None, None)
         plain = buf.find(b"\n", head, end) < 0 and buf.find(b"##", head + 2, end) < 0
         broken = None if plain else self._broken_off(head, min(end, size))
         if broken is None and end > size and not final:
@@ -172,7 +173,7 @@ class Splitter:
         end = self._buf.find(b"\n", head, limit) + 1
         if not end:
             return None
-        closed = _CLOSED.search(self._buf, head, end)
+        closed = CLOSED.search(self._buf, head, end)
         if closed and crc.dialect_of(self._buf[head + 6 : closed.start() + 2], closed[1]):
             return end
         self._line_failed = self._offset + head
