@@ -35,6 +35,7 @@ _USUAL_HEAD = re.compile(
 )  # only speeds up what _head_fields does
 _PAIR = re.compile(r"(?:[^;,/]|//.*?//|/)+")  # separators between // and // are text (2017 表C.44: site log)
 _COMMA_AS_SEMICOLON = bytes.maketrans(b",", b";")
+_MARK_AS_SEMICOLON = bytes.maketrans(b",=", b";;")
 _NO_MARK = bytes(byte for byte in range(256) if byte not in b"=;,")
 _LAYOUTS: dict[tuple[str, ...], _Layout] = {}
 _MOST_LAYOUTS, _LONGEST_LAYOUT = 1024, 256
@@ -292,15 +293,16 @@ def _head_fields(text: str) -> tuple[dict[str, str], list[str]]:
 
 def _read_area(frame: Frame, area: bytes) -> None:
     """Plain fields, DataTime and factors of the data area. Of a field sent twice for a factor the last one holds."""
-    text, encoding = _text(area)
-    if encoding:
-        frame.notes.append(f"encoding_{encoding}")
     marks = area.translate(_COMMA_AS_SEMICOLON, _NO_MARK)
     if marks == b"=;" * (len(marks) >> 1) + b"=" and b"//" not in area:
-        flat = text.replace(",", ";").replace("=", ";").split(";")
+        text, encoding = _text(area.translate(_MARK_AS_SEMICOLON))
+        flat = text.split(";")
         names, values = tuple(flat[::2]), flat[1::2]
     else:
+        text, encoding = _text(area)
         names, values = _untidy_area(frame, text)
+    if encoding:
+        frame.notes.append(f"encoding_{encoding}")
     targets, notes = _LAYOUTS.get(names) or _layout(names)
     last = ""
     factors = frame.factors
