@@ -176,7 +176,10 @@ class Ledger:
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
-        """One transaction. Everything in it is durable when the block ends, or none of it when it raises."""
+        """One transaction. Everything in it is durable when the block ends, or none of it when it raises.
+
+        The methods of `Store` read what has been committed: they see a batch only after its block has ended.
+        """
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield Batch(self.connection, self.history)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -312,10 +313,8 @@ def _hot(
     limits = (kind, start, end, *(() if as_of is None else (as_of,)))
     sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM reading
               WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? {known} ORDER BY ts, ver"""
-    rows: list[tuple[Any, ...]] = []
-    for one in series:
-        rows += db.execute(sql, (one, *limits)).fetchall()
-    return columns.table(columns.READING_SCHEMA, rows)
+    each = (db.execute(sql, (one, *limits)) for one in series)
+    return columns.table(columns.READING_SCHEMA, chain.from_iterable(each))
 
 
 def _sorted(hot: pa.Table, sealed: pa.Table) -> pa.Table:

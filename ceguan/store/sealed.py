@@ -85,7 +85,8 @@ def _keys(db: sqlite3.Connection) -> list[tuple[int, int]]:
 
 def _has_rows(db: sqlite3.Connection, month: str) -> bool:
     span = history.month_span(month)
-    sql = """SELECT EXISTS (SELECT 1 FROM latest l JOIN reading r USING (series, kind) WHERE r.ts >= ? AND r.ts < ?)"""
+    sql = """SELECT EXISTS (SELECT 1 FROM latest l CROSS JOIN reading r USING (series, kind)
+             WHERE r.ts >= ? AND r.ts < ?)"""
     return bool(db.execute(sql, span).fetchone()[0])
 
 
