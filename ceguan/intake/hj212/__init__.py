@@ -1,1 +1,11 @@
-"""HJ 212: frames of the field's mother tongue – cut (`splitter`), checked (`crc`), read and written (`frame`)."""
+"""HJ 212, the field's mother tongue.
+
+splitter  bytes → chunks            Splitter(max_frame).feed(data) / settle() / close() → [Chunk]
+crc       the checksum and its two stand-ins
+frame     chunk → fields and back   of_chunk, decode, quick_head, encode
+answers   what the device waits for answer_to(frame or head) → bytes or None
+merge     parts → one message       Merger().feed(frame) / close()
+readings  frame → rows              rows(frame) → Upload
+replay    recorded frames → a server
+cli       `ceguan hj212 …`
+"""
