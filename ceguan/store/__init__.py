@@ -216,8 +216,8 @@ class Store:
         some = [points] if isinstance(points, int) else points
         return query.verdicts(self._db, some, rule, start, end, as_of, all_versions)
 
-    def latest_verdicts(self, rule: str, points: Sequence[int] | None = None) -> pa.Table:
-        """The verdict with the newest ts of this rule, one row per point."""
+    def latest_verdicts(self, rule: str | None, points: Sequence[int] | None = None) -> pa.Table:
+        """The verdict with the newest ts of this rule (None: of every rule), one row per point and rule."""
         return query.latest_verdicts(self._db, rule, points)
 
     def verdict(self, number: int) -> dict[str, Any] | None:

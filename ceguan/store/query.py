@@ -234,7 +234,7 @@ def verdicts(
     return found if all_versions else newest(found, ("point", "rule", "ts"))
 
 
-def latest_verdicts(db: sqlite3.Connection, rule: str, points: Sequence[int] | None) -> pa.Table:
+def latest_verdicts(db: sqlite3.Connection, rule: str | None, points: Sequence[int] | None) -> pa.Table:
     """See `Store.latest_verdicts`."""
     conditions, arguments = _where(("l.rule", rule), ("l.point", points))
     names = ", ".join("v." + name for name in columns.VERDICT_SCHEMA.names)

@@ -12,6 +12,8 @@ from django.utils.translation import get_language, gettext, gettext_noop
 
 import ceguan
 from ceguan import clock
+from ceguan.registry import rights
+from ceguan.registry.models import User
 from ceguan.web.label import label
 from ceguan.words import ROLES, Role
 
@@ -81,7 +83,7 @@ def _address(name: str) -> str:
         return ""
 
 
-def _place(user) -> str:
+def _place(user: User) -> str:
     if user.enterprise_id:
         return user.enterprise.name_zh if get_language() != "en" else user.enterprise.name_en or user.enterprise.name_zh
     if user.region_id:
@@ -89,14 +91,9 @@ def _place(user) -> str:
     return gettext("全部辖区")
 
 
-def _inbox(user) -> int | None:
+def _inbox(user: User) -> int | None:
     """How many findings nobody has claimed; None for roles without an inbox."""
-    from ceguan.watch.models import Finding
-
-    if user.role not in OFFICE:
-        return None
-    waiting = Finding.objects.filter(state="open")
-    return waiting.filter(point__region__path__startswith=user.region.path).count() if user.region_id else waiting.count()
+    return rights.visible_findings(user).filter(state="open").count() if user.role in OFFICE else None
 
 
 def _other_language() -> dict:

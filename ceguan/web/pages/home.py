@@ -9,6 +9,8 @@ from django.shortcuts import redirect, render
 from django.urls import path
 
 from ceguan import settings as values
+from ceguan.registry import rights
+from ceguan.registry.models import User
 from ceguan.web.pages import public
 
 LONGEST = 20
@@ -27,9 +29,7 @@ def search(request: HttpRequest) -> HttpResponse:
     return render(request, "search.html", {"words": words, "found": found, "total": sum(map(len, found.values()))})
 
 
-def _find(user, words: str) -> dict[str, list]:
-    from ceguan.registry import rights
-
+def _find(user: User, words: str) -> dict[str, list]:
     named = Q(name_zh__icontains=words) | Q(name_en__icontains=words) | Q(code__icontains=words)
     points = rights.visible_points(user).filter(named | Q(devices__mn__icontains=words)).distinct()
     cases = rights.visible_cases(user).filter(Q(number__icontains=words) | Q(title__icontains=words))

@@ -9,6 +9,7 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -199,7 +200,8 @@ def clock_chip(
     }  # fmt: skip
 
 
-GAP_LOOKS = {"maintenance": "maintenance", "device": "device", "flag": "device", "crc": "crc", "platform": "platform"}
+GAP_LOOKS = {"maintenance": "maintenance", "factor": "device", "bad_frame": "crc", "platform": "platform"}
+"""Colour of a gap by the code its cause begins with; any other cause (no packet came) has the colour of alarm."""
 
 
 @register.inclusion_tag("pieces/gapbar.html")
@@ -212,7 +214,7 @@ def gap_bar(gaps: Iterable[tuple[float, float, str, str]], start: float, end: fl
     for begin, until, cause, said in gaps:
         left, right = max(begin, start), min(until, end)
         if right > left:
-            look = next((look for key, look in GAP_LOOKS.items() if key in cause), "")
+            look = GAP_LOOKS.get(cause.partition(":")[0], "")
             strips.append(
                 {"x": round((left - start) * scale, 1), "w": round(max(1.5, (right - left) * scale), 1),
                  "look": f"gap-{look}" if look else "", "from": begin, "to": until, "said": said}
@@ -273,3 +275,31 @@ def sort_link(context: template.Context, key: str, word: str) -> SafeString:
     mark = {key: " ↑", f"-{key}": " ↓"}.get(now, "")
     turned = f"-{key}" if now == key else key
     return format_html('<a href="{}">{}{}</a>', with_query(context, sort=turned, page=""), word, mark)
+
+
+GRADE_LOOKS = {"over": "badge-over", "within": "badge-within", "inside": "badge-within"} | {
+    "above": "chip-warn",
+    "below": "chip-info",
+    "none": "badge-aqi-0",
+}
+
+
+@register.simple_tag
+def grade_badge(grade: Any) -> SafeString:
+    """A grade of the map's table: numeral or word on its colour, its name as tooltip."""
+    title = names.label(grade.label)
+    word = "劣Ⅴ" if grade.key == "water-6" else grade.mark
+    text = title if grade.key in GRADE_LOOKS and grade.key != "none" else word
+    look = GRADE_LOOKS.get(grade.key, f"badge-{grade.key}")
+    return format_html('<span class="badge {}" title="{}">{}</span>', look, title, text)
+
+
+@register.simple_tag
+def finding_title(finding: Any) -> str:
+    return (names.get_language() == "en" and finding.title_en) or finding.title_zh
+
+
+@register.simple_tag
+def frame_link(ref: str) -> SafeString:
+    """Link to the raw frame at an archive reference."""
+    return format_html('<a href="{}">{}</a>', reverse("frame", args=[ref]), ref)

@@ -1,0 +1,192 @@
+"""One factor at one point over a period, with its layers: as received, in force, flags, decisions, gaps, limits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from django.urls import reverse
+
+from ceguan.registry.models import Point, Series
+from ceguan.store import thin
+from ceguan.watch import gaps as gap_words
+from ceguan.web import limits
+from ceguan.web.label import label, name
+from ceguan.web.store import store
+from ceguan.words import BEIJING, DEVICE_FLAGS, FrameRef, Kind, Label, Outcome, beijing
+
+KINDS = {
+    Kind.RT: Label("实时", "real time"),
+    Kind.MINUTE: Label("分钟", "minute"),
+    Kind.HOUR: Label("小时", "hour"),
+    Kind.DAY: Label("日", "day"),
+}
+SPANS = {
+    "24h": (1, Label("24 小时", "24 hours")),
+    "3d": (3, Label("3 天", "3 days")),
+    "7d": (7, Label("7 天", "7 days")),
+    "30d": (30, Label("30 天", "30 days")),
+    "90d": (90, Label("90 天", "90 days")),
+}
+ACTIONS = {
+    "keep": Label("保留", "keep"),
+    "invalidate": Label("剔除", "invalidate"),
+    "substitute": Label("替代", "substitute"),
+    "exempt": Label("豁免", "exempt"),
+}
+TESTS = {
+    "missing": Label("缺数", "missing"),
+    "range": Label("超出量程", "out of range"),
+    "flat_line": Label("恒值", "flat line"),
+    "spike": Label("突变", "spike"),
+    "clock": Label("时钟", "clock"),
+}
+OUTCOMES = {
+    Outcome.PASS: Label("通过", "pass"),
+    Outcome.NOT_EVALUATED: Label("未检验", "not evaluated"),
+    Outcome.SUSPECT: Label("可疑", "suspect"),
+    Outcome.FAIL: Label("不合格", "fail"),
+    Outcome.MISSING: Label("缺测", "missing"),
+}
+CHART_POINTS = 1500
+
+
+class Window(NamedTuple):
+    """Kind of data and period of an address: [start, end) in UTC epoch seconds."""
+
+    kind: Kind
+    span: str
+    last_day: str  # "" = up to now
+    start: int
+    end: int
+
+    @classmethod
+    def read(cls, given: Mapping[str, str], now: float) -> Window:
+        """From `kind`, `span` and `end` (the last Beijing day shown); what cannot be read falls to hour, 7 days, now."""
+        words = {kind.name.lower(): kind for kind in Kind}
+        kind = words.get(given.get("kind", ""), Kind.HOUR)
+        span = given.get("span", "")
+        span = span if span in SPANS else "7d"
+        last_day, end = _end(given.get("end", ""), now)
+        return cls(kind, span, last_day, end - SPANS[span][0] * 86400, end)
+
+
+def _end(text: str, now: float) -> tuple[str, int]:
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=BEIJING)
+    except ValueError:
+        return "", int(now) + 1
+    return text, int((day + timedelta(days=1)).timestamp())
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    series: Series
+    window: Window
+    readings: pa.Table  # Store.readings, in force
+    flags: list[dict[str, Any]]
+    decisions: list[dict[str, Any]]
+    gaps: list[tuple[float, float, str, str]]
+    limits: list[limits.Line]
+
+
+def track(point: Point, series: Series, window: Window) -> Track:
+    door, one = store(), [series.id]
+    cut = (window.start, window.end)
+    decided = door.decisions(one, window.kind, *cut).to_pylist()
+    found = door.gaps(one, window.kind, *cut).to_pylist()
+    return Track(
+        series=series,
+        window=window,
+        readings=door.readings(one, window.kind, *cut),
+        flags=[flag_words(flag) for flag in door.flags(one, window.kind, *cut).to_pylist()],
+        decisions=[{**row, "word": label(ACTIONS[row["action"]])} for row in decided],
+        gaps=[(g["ts_from"], g["ts_to"], g["cause"], label(gap_words.explain(g["cause"]))) for g in found],
+        limits=limits.lines(point, series, window.kind, beijing(window.end - 1).date()),
+    )
+
+
+def flag_words(flag: dict[str, Any]) -> dict[str, Any]:
+    """A quality flag with its test and outcome in words."""
+    test = label(TESTS[flag["test"]]) if flag["test"] in TESTS else flag["test"]
+    return {**flag, "test_word": test, "outcome_word": label(OUTCOMES[Outcome(flag["outcome"])])}
+
+
+def device_flag(code: str) -> str:
+    """The device's own flag, with its meaning."""
+    return f"{code} {label(DEVICE_FLAGS[code])}" if code in DEVICE_FLAGS else code
+
+
+def chart(one: Track) -> dict[str, Any]:
+    """What the chart island draws; columns thinned so that neither an extreme nor a gap disappears."""
+    table = thin(one.readings, CHART_POINTS)
+    converted = not np.isnan(table["zs"].to_numpy()).all() if table.num_rows else False
+    times = table["ts"].to_pylist()
+    every = _every(one.readings)
+    return {
+        "name": name(one.series), "unit": one.series.unit, "decimals": one.series.decimals, "every": every,
+        "start": one.window.start, "end": one.window.end, "thinned": one.readings.num_rows - table.num_rows,
+        "t": times, "raw": _numbers(table["value"]), "force": _numbers(table["value_in_force"]),
+        "zs": _numbers(table["zs_in_force"]) if converted else None, "flag": table["flag"].to_pylist(),
+        "flags": [{"t": f["ts"], "text": f"{f['test_word']}: {f['outcome_word']}"} for f in one.flags],
+        "decisions": [
+            {"from": d["ts_from"], "to": d["ts_to"], "text": f"{d['word']} · {d['who']} · {d['why']}", "mark": d["word"][:1]}
+            for d in one.decisions
+        ],
+        "gaps": [{"from": begin, "to": until, "text": said} for begin, until, _, said in one.gaps],
+        "limits": [line._asdict() for line in one.limits],
+    }  # fmt: skip
+
+
+def _every(table: pa.Table) -> int:
+    """The usual step between readings [s]; 0 for fewer than three."""
+    return int(np.median(np.diff(table["ts"].to_numpy()))) if table.num_rows > 2 else 0
+
+
+def _numbers(column: pa.ChunkedArray) -> list[float | None]:
+    return [None if value != value else round(value, 6) for value in column.to_pylist()]
+
+
+def rows(one: Track) -> list[dict[str, Any]]:
+    """The same data as a table, newest first."""
+    flags: dict[int, list[str]] = {}
+    for flag in one.flags:
+        flags.setdefault(flag["ts"], []).append(f"{flag['test_word']} {flag['outcome_word']}")
+    return [
+        {
+            **row,
+            "flag_word": device_flag(row["flag"]),
+            "tests": "、".join(flags.get(row["ts"], ())),
+            "action_word": label(ACTIONS[row["action"]]) if row["action"] else "",
+            "over": over(one.limits, row["value_in_force"], row["zs_in_force"]),
+            "state": "reviewed" if row["decision"] else "realtime",
+            "ref": str(FrameRef.unpack(row["frame"])),
+            "href": reading_url(one.series.id, one.window.kind, row["ts"]),
+        }
+        for row in reversed(one.readings.to_pylist())
+    ]
+
+
+def over(lines: list[limits.Line], value: float, zs: float) -> bool:
+    """Whether a value in force breaks a permit limit of its chart; a single value is no verdict."""
+    for line in lines:
+        judged = zs if line.converted and not math.isnan(zs) else value
+        if line.permit and (judged < line.value if line.low else judged > line.value):
+            return True
+    return False
+
+
+def reading_url(series: int, kind: int, ts: int) -> str:
+    return reverse("reading", args=[series, Kind(kind).name.lower(), ts])
+
+
+def completeness(one: Track, now: float) -> float | None:
+    """Share of the due intervals of the period that have a reading; None when the step is unknown."""
+    every = _every(one.readings)
+    due = (min(one.window.end, now) - one.window.start) / every if every else 0
+    return min(1.0, one.readings.num_rows / due) if due >= 1 else None
