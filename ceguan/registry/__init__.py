@@ -1,1 +1,1 @@
-"""What is supervised and who supervises: regions, organisations, people and rights, points, devices, series, permits."""
+"""What is supervised and who supervises: regions, organisations, people and rights, points, devices, permits."""
