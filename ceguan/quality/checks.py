@@ -57,13 +57,16 @@ def missing(ts: Ints, start: int, end: int, every: int) -> Ints:
 
 
 def interval(ts: Ints, fallback: int) -> int:
-    """Seconds between readings as the series itself shows it: the commonest difference, else `fallback`."""
+    """Seconds between readings as the series itself shows it; `fallback` with fewer than two readings.
+
+    The commonest difference, if it makes up more than half of them; else the smallest (many holes, few readings).
+    """
     steps = np.diff(ts)
     steps = steps[steps > 0]
     if not len(steps):
         return fallback
     values, counts = np.unique(steps, return_counts=True)
-    return int(values[counts.argmax()])
+    return int(values[counts.argmax()] if counts.max() * 2 > len(steps) else values[0])
 
 
 def resolution(value: Floats, display: float) -> float:
@@ -104,11 +107,12 @@ def flat_line(
 ) -> Result:
     """SUSPECT for every reading in a run of at least `run` equal values without a hole.
 
-    Equal means: the same multiple of `step`, the resolution. Values at or below `dl_factor` × detection limit are left
-    alone (an instrument that sees nothing is allowed to be constant), as are readings not `counted` (device flag).
+    Equal means: the same multiple of `step`, the resolution (see `resolution`; not a parameter, the data show it).
+    Values at or below `dl_factor` × detection limit are left alone (an instrument that sees nothing is allowed to be
+    constant), as are readings not `counted` (device flag).
     A flat line is a lead, never a proof: see docs/quality.md for the natural rates behind `run`.
     """
-    params = {"run": run, "every": every, "step": step}
+    params: dict[str, float] = {"run": run, "every": every}
     floor = -np.inf
     if detection_limit is not None:
         floor = dl_factor * detection_limit

@@ -21,8 +21,9 @@ _RANK = np.zeros(10, np.int8)
 _RANK[list(_ORDER)] = range(len(_ORDER))
 _BACK = np.array(_ORDER, np.int8)
 
-NORMAL_FLAGS = ("N", "")
-"""Device flags that leave a reading in use; devices of the 2005 edition send none."""
+NORMAL_FLAGS = ("N", "", "3", "L")
+"""Flags that leave a reading in use: N; none (devices of the 2005 edition); 3, "normal" of an air station of 2005
+(HJ/T 212-2005); L, below the detection limit (given at import)."""
 
 
 def worst(outcomes: Sequence[Outcomes]) -> Outcomes:

@@ -89,7 +89,7 @@ class Register:
         self.points: dict[int, Point] = {}
         self.devices: dict[str, Device] = {}
         self.series: dict[int, tuple[Point, Series]] = {}
-        self._version: tuple[int, date] | None = None
+        self._version: tuple[tuple[int, int], date] | None = None
 
     def refresh(self, today: date) -> bool:
         """Returns whether the register was read anew. Devices retired by `today` are unknown devices."""
@@ -161,11 +161,11 @@ def _decimals(format_: str) -> int:
     return int(digits) if dot and digits.isdigit() else 2
 
 
-def _data_version() -> int:
-    """SQLite's counter of commits by others; together with our own writes it tells when to read again."""
+def _data_version() -> tuple[int, int]:
+    """What changes whenever anybody has written: SQLite's counter of commits by others, and of changes by us."""
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA data_version")
-        return int(cursor.fetchone()[0])
+        return int(cursor.fetchone()[0]), int(connection.connection.total_changes)
 
 
 def interval_seconds(kind: Kind, point: Point) -> int:

@@ -1,0 +1,179 @@
+"""`ceguan clockwork [--once]`: the loop around `Clockwork.step`, with sealing, notices, and a heartbeat to look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ceguan import clock, settings
+from ceguan.words import beijing
+
+if TYPE_CHECKING:
+    from ceguan.watch.clockwork import Clockwork, Report
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = "clockwork.json"
+MOST_PAUSE = 60.0
+NOTICE_SECONDS = 2.0
+SEAL_SECONDS = 3600.0
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser("clockwork", help="时钟：把收到的帧写入台账，质控、判定、告警、通知")
+    parser.add_argument("--once", action="store_true", help="处理完已收到的帧即退出")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Until SIGTERM or SIGINT (or, with --once, until caught up). 0 after a clean end, 2 when another one runs."""
+    import django
+
+    django.setup()
+    from ceguan.store import LedgerTakenError
+    from ceguan.watch.clockwork import Clockwork
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
+    values = settings.load()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        clockwork = Clockwork(values)
+    except LedgerTakenError as error:
+        print(error, file=sys.stderr)
+        return 2
+    with clockwork:
+        return Loop(clockwork, values, stop).run(once=args.once)
+
+
+class Loop:
+    """Steps, pauses, says what it does. An exception in a step is shown and the next try waits longer each time."""
+
+    def __init__(self, clockwork: Clockwork, values: settings.Settings, stop: threading.Event) -> None:
+        self._clockwork = clockwork
+        self._settings = values
+        self._stop = stop
+        self._heartbeat = Heartbeat(values.folder / HEARTBEAT)
+        self._falls = 0
+        self._sealed_at = 0.0
+
+    def run(self, once: bool = False) -> int:
+        """Returns 0, or with `once` 1 when a step failed."""
+        notices = threading.Thread(target=self._notices, daemon=True)
+        notices.start()
+        while not self._stop.is_set():
+            report = self._step()
+            if once and (report is None or report.caught_up):
+                self._stop.set()
+                break
+            if report is None:
+                self._stop.wait(min(MOST_PAUSE, 2.0**self._falls))
+            elif report.caught_up:
+                self._stop.wait(float(self._settings.clockwork_seconds))
+        notices.join(timeout=10)
+        self._heartbeat.end()
+        return int(self._falls > 0)
+
+    def _step(self) -> Report | None:
+        now = clock.now()
+        try:
+            report = self._clockwork.step(now)
+            if report.caught_up:
+                self._seal(now)
+        except Exception as error:  # the loop is the last to hear of it: log, show, back off, go on
+            self._falls += 1
+            log.exception("时钟这一步失败（连续第 %d 次）", self._falls)
+            self._heartbeat.failed(now, f"{type(error).__name__}：{error}")
+            return None
+        self._falls = 0
+        self._heartbeat.beat(now, report, self._clockwork)
+        return report
+
+    def _seal(self, now: float) -> None:
+        """Seal one month that has become old enough, then look again at the next step; else once an hour."""
+        if time.monotonic() - self._sealed_at < SEAL_SECONDS and self._sealed_at:
+            return
+        months = self._clockwork.store.months_due(now, int(self._settings.hot_days))
+        if not months:
+            self._sealed_at = time.monotonic()
+            return
+        path = self._clockwork.store.seal(months[0], now)
+        log.info("已封存 %s：%s", months[0], path)
+
+    def _notices(self) -> None:
+        """Send what is due, in a thread of its own: a slow mail server must not hold up the ledger."""
+        from django.db import connection
+
+        from ceguan.watch import notices
+
+        while not self._stop.is_set():
+            try:
+                notices.step(self._settings, clock.now())
+            except Exception:  # shown in the log; the next round tries again
+                log.exception("发送通知失败")
+            self._stop.wait(NOTICE_SECONDS)
+        connection.close()
+
+
+class Heartbeat:
+    """data/clockwork.json: what the clockwork did last, how far it is behind, what went wrong. Replaced as a whole."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._errors: deque[dict[str, str]] = deque(maxlen=20)
+        self._recent: deque[tuple[float, int, float]] = deque(maxlen=200)  # (monotonic, readings, busy seconds)
+        self._state: dict[str, Any] = {"pid": os.getpid(), "started": time.time(), "steps": 0, "running": True}
+        self._totals = dict.fromkeys(("records", "new", "same", "changed", "bad", "held", "verdicts", "findings"), 0)
+        self._written = 0.0
+        self._backlog = -1
+
+    def beat(self, now: float, report: Report, clockwork: Clockwork) -> None:
+        """Record a step; the file is written at least every second and whenever the backlog changes."""
+        for name in self._totals:
+            self._totals[name] += getattr(report, name)
+        if report.records:
+            self._recent.append((time.monotonic(), report.readings, report.seconds))
+        self._errors.extend({"at": f"{beijing(now):%Y-%m-%d %H:%M:%S}", "cause": cause} for cause in report.errors)
+        busy = sum(seconds for _, _, seconds in self._recent)
+        self._state |= {
+            "at": now,
+            "steps": self._state["steps"] + 1,
+            "caught_up": report.caught_up,
+            "backlog_bytes": report.backlog_bytes,
+            "step_seconds": round(report.seconds, 4),
+            "readings_per_second": round(sum(n for _, n, _ in self._recent) / busy) if busy else 0,
+            "totals": self._totals,
+            "unconfirmed": [[mn, factor, n] for (mn, factor), n in clockwork.unconfirmed.most_common(50)],
+            "failing": False,
+        }
+        if report.backlog_bytes != self._backlog or time.monotonic() - self._written > 1:
+            self._backlog = report.backlog_bytes
+            self._write()
+
+    def failed(self, now: float, cause: str) -> None:
+        """Record a step that raised."""
+        self._errors.append({"at": f"{beijing(now):%Y-%m-%d %H:%M:%S}", "cause": cause})
+        self._state |= {"at": now, "failing": True}
+        self._write()
+
+    def end(self) -> None:
+        """The clockwork stopped as it was told to."""
+        self._state["running"] = False
+        self._write()
+
+    def _write(self) -> None:
+        self._written = time.monotonic()
+        content = self._state | {"real": time.time(), "errors": list(self._errors)}
+        scratch = self._path.with_suffix(".json.new")
+        scratch.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        scratch.replace(self._path)

@@ -1,0 +1,555 @@
+"""The clockwork: the single writer of the ledger. One `step` takes in what arrived and does all that follows from it.
+
+1. A batch of archive records becomes readings, held and bad frames, counters, decisions – one transaction together with
+   the archive positions, so each record counts exactly once whenever the process is killed.
+2. What that touched was remembered in the same transaction (note "dirty"); now it is tested and judged, and flags,
+   verdicts and gaps are written in a second transaction that also forgets it.
+3. Verdicts that are news to people wait in that transaction's note "outbox" until their findings are made.
+4. Once nothing more has arrived: gaps up to the present, status of every point, silent outlets.
+Each part can be done again after a crash without a second effect.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from datetime import time as midnight
+from itertools import islice
+from statistics import median
+from typing import Any, NamedTuple
+
+from django.db import transaction
+
+from ceguan.registry import models
+from ceguan.settings import Settings
+from ceguan.store import Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
+from ceguan.watch import findings, gaps, judge, windows
+from ceguan.watch import status as statuses
+from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
+from ceguan.watch.materialise import Materialiser, Taken
+from ceguan.watch.models import Finding, PointStatus
+from ceguan.watch.register import Point, Register, Series
+from ceguan.watch.thresholds import threshold
+from ceguan.watch.windows import Track
+from ceguan.words import BEIJING, Kind, Outcome, PointKind, Status, beijing
+
+log = logging.getLogger(__name__)
+
+BATCH_RECORDS = 20_000
+STATUS_SECONDS = 10
+FORGET_HOURS = 400 * 24
+"""For how many hours it is remembered whether anything at all was received."""
+LATE_APART = 48 * HOUR
+OUTLETS = (PointKind.GAS_OUTLET, PointKind.WATER_OUTLET)
+NEWS = ("over", "above")
+"""Outcomes of verdicts that become findings (of the rules in `_TITLES`)."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What one step did. `caught_up`: the archive had nothing more."""
+
+    records: int = 0
+    new: int = 0
+    same: int = 0
+    changed: int = 0
+    bad: int = 0
+    held: int = 0
+    quarantined: int = 0
+    flags: int = 0
+    verdicts: int = 0
+    findings: int = 0
+    changes: int = 0
+    gaps: int = 0
+    caught_up: bool = True
+    backlog_bytes: int = 0
+    seconds: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def readings(self) -> int:
+        return self.new + self.same + self.changed
+
+    @property
+    def idle(self) -> bool:
+        return not (self.records or self.verdicts or self.changes or self.gaps)
+
+
+class Late(NamedTuple):
+    """A stretch of a point whose gaps have to be looked at again."""
+
+    point: int
+    start: int
+    end: int
+
+
+class Found(NamedTuple):
+    """What looking at the dirty spots came to."""
+
+    tests: list[tuple[QualityRun, list[Flag]]]
+    verdicts: list[Verdict]
+    late: list[Late]
+    flat: list[tuple[Point, Track]]
+
+
+class Clockwork:
+    """Holds the ledger's writer; close it. Use from one thread. Django must be set up.
+
+    Raises LedgerTakenError when another clockwork runs on this data folder.
+    """
+
+    def __init__(self, settings: Settings, batch_records: int = BATCH_RECORDS) -> None:
+        self.settings = settings
+        self.store = Store(settings.folder, write=True)
+        self.register = Register()
+        self.unconfirmed: Counter[tuple[str, str]] = Counter()
+        self._batch_records = batch_records
+        self._drifts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=int(threshold("clock_frames"))))
+        self._resume()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def __enter__(self) -> Clockwork:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def step(self, now: float) -> Report:
+        """Everything there is to do at platform time `now`, at most one batch of records.
+
+        When it raises, nothing half-done is left: the next step begins from what was committed.
+        """
+        began, report = time.perf_counter(), Report()
+        try:
+            self.register.refresh(beijing(now).date())
+            self._take_in(now, report)
+            self._look(now, report)
+            self._tell(now, report)
+            if report.caught_up:
+                self._sweep(now, report)
+                self._statuses(now, report)
+        except BaseException:
+            self._resume()
+            raise
+        report.backlog_bytes = 0 if report.caught_up else self.store.backlog()
+        report.seconds = time.perf_counter() - began
+        return report
+
+    def _resume(self) -> None:
+        """Begin from what the ledger and the business database know."""
+        note = self.store.note
+        self.materialiser = Materialiser(
+            self.register,
+            self.store.frame,
+            future_seconds=self.settings.future_minutes * 60,
+            late_seconds=self.settings.late_hours * HOUR,
+            parts_seconds=threshold("parts_minutes") * 60,
+        )
+        self.materialiser.resume(note("parts") or {})
+        self.dirty = Dirty.load(note("dirty"))
+        self.dirty.add(Dirty.load(note("unjudged")))
+        self._heard = {hour for first, last in note("heard") or () for hour in range(first, last + 1, HOUR)}
+        self.unconfirmed = Counter({(mn, factor): n for mn, factor, n in note("unconfirmed") or ()})
+        self._outbox: list[tuple[int, int | None]] = [(n, before) for n, before in note("outbox") or ()]
+        self._begun = {int(series): first for series, first in (note("begun") or {}).items()}
+        self._gaps_until: int | None = note("gaps_until")
+        self._unknown = {device["mn"] for device in self.store.unknown_devices()}
+        self._newest: dict[int, int] = {}
+        self._last_packet = self._packets()
+        self._status_at = 0.0
+        self._status = {row.point_id: (row.state, row.why) for row in PointStatus.objects.all()}
+        still = Finding.objects.filter(state__in=Finding.OPEN_STATES)
+        self._open = set(still.values_list("point_id", "rule"))
+        self._unjudged = Dirty()
+        self._stored: dict[int, StoredVerdict] = {}
+
+    def _packets(self) -> dict[str, float]:
+        days = self.store.device_days("0000-01-01", "9999-12-31")
+        last: dict[str, float] = {}
+        for mn, recv in zip(days["mn"].to_pylist(), days["last_recv"].to_pylist(), strict=True):
+            last[mn] = max(last.get(mn, 0.0), recv)
+        return {mn: recv for mn, recv in last.items() if recv > 0}
+
+    # ---- 1. take in
+
+    def _take_in(self, now: float, report: Report) -> None:
+        records = list(islice(self.store.arrivals(), self._batch_records))
+        report.caught_up = len(records) < self._batch_records
+        report.records = len(records)
+        adopted = sorted(self._unknown & self.register.devices.keys())
+        if not records and not adopted:
+            return
+        taken = self.materialiser.take(records)
+        for mn in adopted:
+            if self.register.devices[mn].take_held:
+                self.materialiser.take_held(self.store.held_frames(mn), taken)
+        with self.store.ledger.batch() as batch:
+            for mn in adopted:
+                batch.release(mn)
+            self._write(batch, taken, report)
+        self._unknown -= set(adopted)
+        self._unknown |= {frame.mn for frame in taken.held}
+        self._clocks(taken, now)
+
+    def _write(self, batch: Batch, taken: Taken, report: Report) -> None:
+        again: dict[str, tuple[int, int]] = {}
+        for mn, rows in taken.readings.items():
+            added = batch.add_readings(rows)
+            again[mn] = (added.same, len(added.changed))
+            report.new, report.same = report.new + added.new, report.same + added.same
+            report.changed += len(added.changed)
+            self._mark(rows if added.new else added.changed)
+        for decision in taken.decisions:
+            batch.add_decision(decision)
+            point, _ = self.register.series[decision.series]
+            self.dirty.mark_span(point.id, point.kind, decision.kind, decision.ts_from, decision.ts_to)
+        for (mn, day), counts in taken.days.items():
+            batch.count([counts.row(mn, day, *again.pop(mn, (0, 0)))])
+        batch.add_bad_frames(taken.bad)
+        batch.hold(taken.held)
+        batch.move(taken.positions)
+        batch.note("dirty", self.dirty.dump())
+        batch.note("parts", self.materialiser.waiting)
+        self._remember(batch, taken)
+        report.bad, report.held, report.quarantined = len(taken.bad), len(taken.held), taken.quarantined
+        for mn, recv in taken.last_packet.items():
+            self._last_packet[mn] = max(self._last_packet.get(mn, 0.0), recv)
+
+    def _mark(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        for series, kind, ts, *_ in rows:
+            point, _ = self.register.series[series]
+            self.dirty.mark(point.id, point.kind, kind, ts)
+            if ts > self._newest.get(point.id, 0):
+                self._newest[point.id] = ts
+
+    def _remember(self, batch: Batch, taken: Taken) -> None:
+        """Small facts: in which hours anything came, which factors wait for the confirmation of their unit."""
+        if taken.heard - self._heard:
+            self._heard |= taken.heard
+            horizon = max(self._heard) - FORGET_HOURS * HOUR
+            self._heard = {hour for hour in self._heard if hour >= horizon}
+            batch.note("heard", [[group[0], group[-1]] for group in clusters(self._heard, HOUR)])
+        confirmed = [key for key in self.unconfirmed if self._is_confirmed(*key)]
+        if taken.unconfirmed or confirmed:
+            self.unconfirmed.update(taken.unconfirmed)
+            for key in confirmed:
+                if key not in taken.unconfirmed:
+                    del self.unconfirmed[key]
+            batch.note("unconfirmed", [[mn, factor, n] for (mn, factor), n in self.unconfirmed.items()])
+
+    def _is_confirmed(self, mn: str, factor: str) -> bool:
+        device = self.register.devices.get(mn)
+        return device is None or factor in device.units
+
+    # ---- 2. test and judge
+
+    def _look(self, now: float, report: Report) -> None:
+        wait = threshold("judge_minutes") * 60
+
+        def ripe(point: int, end: int) -> bool:
+            return now >= end + wait and (report.caught_up or self._newest.get(point, 0) >= end)
+
+        work = self.dirty.take(ripe)
+        if not work:
+            return
+        found = self._find(work, now, report)
+        with self.store.ledger.batch() as batch:
+            report.flags = sum(batch.add_flags(run, flags) for run, flags in found.tests)
+            stored = batch.add_verdicts(found.verdicts)
+            for late in found.late:
+                report.gaps += self._put_gaps(batch, self.register.points[late.point], late.start, late.end, now)
+            self._stored = {one.id: one for one in stored}
+            news = ((one.id, one.previous) for one in stored if one.verdict.outcome in NEWS or one.previous is not None)
+            self._outbox += news
+            batch.note("dirty", self.dirty.dump())
+            batch.note("unjudged", self._unjudged.dump())
+            batch.note("outbox", self._outbox)
+        report.verdicts = len(stored)
+        for point, track in found.flat:
+            self._flat_line(point, track, now)
+
+    def _find(self, work: Dirty, now: float, report: Report) -> Found:
+        found = Found([], [], [], [])
+        for name, look in (("hours", self._hours), ("minutes", self._minutes), ("days", self._days)):
+            for number, times in getattr(work, name).items():
+                if number not in self.register.points:
+                    continue
+                point = self.register.points[number]
+                for group in clusters(times, LATE_APART):
+                    try:
+                        look(point, group, now, found)
+                    except Exception as error:  # one point must not stop all others; shown, and tried again on restart
+                        log.exception("点位 %s 的检验或判定失败", point.code)
+                        report.errors.append(f"{point.code} {name}：{type(error).__name__} {error}")
+                        getattr(self._unjudged, name)[number].update(group)
+        return found
+
+    def _hours(self, point: Point, hours: list[int], now: float, found: Found) -> None:
+        """Tests around these hours, the verdicts of exactly these hours, and gaps that late hours close."""
+        first, end = hours[0], hours[-1] + HOUR
+        span = windows.reach(point, Kind.HOUR)
+        tracks = windows.read(self.store, point, Kind.HOUR, first - 2 * span, end + 2 * span)
+        for track in tracks.values():
+            found.tests.extend(windows.outcomes(track, first - span, end + span, now))
+            if point.kind in OUTLETS:
+                found.flat.append((point, track))
+        found.verdicts.extend(judge.hours(point, tracks, hours, self._minute_tracks(point, first, end), now))
+        if self._gaps_until is not None and first < self._gaps_until:
+            start = day_start(PointKind.AIR, first)
+            last = day_start(PointKind.AIR, hours[-1]) + DAY
+            found.late.append(Late(point.id, start, min(last, self._gaps_until)))
+
+    def _minutes(self, point: Point, hours: list[int], now: float, found: Found) -> None:
+        tracks = windows.read(self.store, point, Kind.MINUTE, hours[0], hours[-1] + HOUR)
+        for track in tracks.values():
+            found.tests.extend(windows.outcomes(track, hours[0], hours[-1] + HOUR, now))
+
+    def _days(self, point: Point, days: list[int], now: float, found: Found) -> None:
+        first, end = days[0], days[-1] + DAY
+        tracks = windows.read(self.store, point, Kind.HOUR, first, end)
+        found.verdicts.extend(judge.days(point, tracks, days, self._minute_tracks(point, first, end), now))
+
+    def _minute_tracks(self, point: Point, start: int, end: int) -> judge.Minutes:
+        """The minutes of a stretch, read when first asked for."""
+        kept: list[dict[str, Track]] = []
+
+        def minutes() -> dict[str, Track]:
+            if not kept:
+                kept.append(windows.read(self.store, point, Kind.MINUTE, start, end))
+            return kept[0]
+
+        return minutes
+
+    # ---- 3. findings
+
+    def _tell(self, now: float, report: Report) -> None:
+        """Make the findings of what waits in the outbox, then empty it."""
+        if not self._outbox:
+            return
+        with transaction.atomic():
+            for number, previous in sorted(self._outbox):
+                report.findings += self._finding(number, previous, now)
+        with self.store.ledger.batch() as batch:
+            batch.note("outbox", [])
+        self._outbox = []
+
+    def _finding(self, number: int, previous: int | None, now: float) -> bool:
+        """Whether verdict `number` raised a finding. One that replaces another revises the finding of that one."""
+        known = self._stored.get(number)
+        verdict = known.verdict._asdict() if known else self.store.verdict(number)
+        assert verdict is not None
+        rule, over = str(verdict["rule"]), verdict["outcome"] in NEWS
+        if verdict["point"] not in self.register.points or _title(rule) is None:
+            return False
+        point = models.Point.objects.get(pk=verdict["point"])
+        if previous is not None:
+            text = f"{beijing(verdict['ts']):%m-%d %H:%M} 重新判定：{verdict['detail']['zh']}"
+            if findings.revise_finding(point, rule, previous, number, over, text, now) is not None:
+                return False
+        if not over:
+            return False
+        title_zh, title_en = _titled(rule, verdict)
+        detail = {**verdict["detail"], "value": verdict["value"], "clause": verdict["clause"], "ts": verdict["ts"]}
+        findings.raise_finding(
+            point, rule, _level(rule, verdict), title_zh, title_en, detail, [number], verdict["ts"], now
+        )
+        return True
+
+    def _flat_line(self, point: Point, track: Track, now: float) -> None:
+        """A lead of level 1 for a run of equal values at an outlet; ended by the next value that differs."""
+        result = next((one for one in track.results if one.test == "flat_line"), None)
+        if result is None or not len(track.ts):
+            return
+        rule = f"flatline:{track.series.factor}"
+        flat = result.outcome == Outcome.SUSPECT
+        if flat.any():
+            last = int(flat.nonzero()[0][-1])
+            first = last
+            while first > 0 and flat[first - 1] and track.raw[first - 1] == track.raw[last]:
+                first -= 1
+            self._lead(point, track.series, rule, track, first, last, now)
+        if not flat[-1] and track.usable[-1] and (point.id, rule) in self._open:
+            findings.end_finding(models.Point.objects.get(pk=point.id), rule, "数值恢复变化", now)
+            self._open.discard((point.id, rule))
+
+    def _lead(self, point: Point, series: Series, rule: str, track: Track, first: int, last: int, now: float) -> None:
+        begin, end, value = int(track.ts[first]), int(track.ts[last]), float(track.raw[last])
+        row = models.Point.objects.get(pk=point.id)
+        occurrence = str(begin)
+        same = Finding.objects.filter(point=row, rule=rule).order_by("-last_at").first()
+        if same is not None and same.detail.get("value") == value and same.last_at.timestamp() >= begin - HOUR:
+            if same.last_at.timestamp() >= end:
+                return  # known, whatever became of it
+            occurrence, begin = same.detail["occurrence"], same.detail["from"]
+        hours = (end - begin) // HOUR + 1
+        zh = f"{series.name}连续 {hours} 小时恒为 {value:g} {series.unit}（线索，不是结论）"
+        en = f"{series.factor} constant at {value:g} {series.unit} for {hours} hours (a lead, not a conclusion)"
+        detail = {"zh": zh, "en": en, "occurrence": occurrence, "value": value, "unit": series.unit, "from": begin,
+                  "to": end, "factor": series.factor}  # fmt: skip
+        findings.raise_finding(row, rule, 1, f"{series.name}恒值线索", f"{series.factor} flat line (lead)", detail, [],
+                               end, now)  # fmt: skip
+        self._open.add((point.id, rule))
+
+    # ---- device clocks
+
+    def _clocks(self, taken: Taken, now: float) -> None:
+        """Raise or end the finding of a device whose clock stands off by more than the setting, steadily.
+
+        Frames that were kept back and sent late also look old, but each by another amount: those are not steady.
+        """
+        most = self.settings.clock_drift_seconds
+        for mn, drift in taken.drifts:
+            seen = self._drifts[mn]
+            seen.append(drift)
+            point = self.register.points[self.register.devices[mn].point]
+            is_open = (point.id, "clock") in self._open
+            if (abs(drift) <= most and not is_open) or len(seen) < (seen.maxlen or 0):
+                continue
+            middle, spread = median(seen), max(seen) - min(seen)
+            if abs(middle) > most and spread <= most and not is_open:
+                self._clock_off(point, mn, middle, taken.last_packet.get(mn, now), now)
+            elif is_open and abs(middle) <= most:
+                findings.end_finding(models.Point.objects.get(pk=point.id), "clock", "设备时钟已恢复", now)
+                self._open.discard((point.id, "clock"))
+
+    def _clock_off(self, point: Point, mn: str, drift: float, at: float, now: float) -> None:
+        ahead, ahead_en = ("快", "ahead") if drift > 0 else ("慢", "behind")
+        minutes = abs(drift) / 60
+        zh, en = f"设备 {mn} 时钟{ahead} {minutes:.0f} 分钟", f"device {mn}: clock {minutes:.0f} minutes {ahead_en}"
+        detail = {"zh": zh, "en": en, "mn": mn, "drift_seconds": round(drift), "occurrence": f"{mn} {int(at)}"}
+        row = models.Point.objects.get(pk=point.id)
+        findings.raise_finding(row, "clock", 1, f"设备时钟{ahead} {minutes:.0f} 分钟", en, detail, [], at, now)
+        self._open.add((point.id, "clock"))
+
+    # ---- 4. gaps and status
+
+    def _sweep(self, now: float, report: Report) -> None:
+        """Give every missing hour a cause, up to the last hour for which one need not wait any more."""
+        end = int(now - threshold("gap_minutes") * 60) // HOUR * HOUR
+        if self._gaps_until is not None and end <= self._gaps_until:
+            return
+        start = 0 if self._gaps_until is None else day_start(PointKind.AIR, self._gaps_until)
+        with self.store.ledger.batch() as batch:
+            for point in self.register.points.values():
+                report.gaps += self._put_gaps(batch, point, start, end, now)
+            batch.note("begun", {str(series): first for series, first in self._begun.items()})
+            batch.note("gaps_until", end)
+        self._gaps_until = end
+
+    def _put_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
+        """Replace the gaps of a point in [start, end), which begins and ends at midnight or at the last sweep."""
+        if point.closed_on is not None:
+            end = min(end, int(datetime.combine(point.closed_on, midnight(), BEIJING).timestamp()))
+        found = windows.times(self.store, point, Kind.HOUR, max(0, start - 2 * DAY), end)
+        for series, ts in found.items():
+            self._begun[series] = min(self._begun.get(series, int(ts[0])), int(ts[0]))
+        if not self._begun.keys() & {series.id for series in point.series.values()}:
+            return 0
+        known, count = self._known(point, found, start, end), 0
+        for series in (one.id for one in point.series.values() if one.id in self._begun):
+            mine = found.get(series, windows.NONE)
+            missing: list[Gap] = gaps.find(mine, max(start, self._begun[series]), end, known)
+            batch.put_gaps(series, Kind.HOUR, start, end, missing, now)
+            count += len(missing)
+        return count
+
+    def _known(self, point: Point, found: dict[int, Any], start: int, end: int) -> gaps.Known:
+        broken: set[int] = set()
+        for device in point.devices:
+            bad = self.store.bad_frames(start, end + 2 * HOUR, device.mn, 100_000)
+            broken |= {int(recv) // HOUR * HOUR for recv in bad["recv"].to_pylist()}
+        present = windows.union(found.values())
+        return gaps.Known(
+            point.maintained, present, broken, lambda hour: hour not in self._heard, devices=bool(point.devices)
+        )
+
+    def _statuses(self, now: float, report: Report) -> None:
+        if 0 <= now - self._status_at < STATUS_SECONDS:
+            return
+        self._status_at = now
+        flags = self._newest_flags()
+        computed = []
+        for point in self.register.points.values():
+            packets = [self._last_packet[d.mn] for d in point.devices if d.mn in self._last_packet]
+            last = max(packets, default=None)
+            every = min((device.every_seconds for device in point.devices), default=None)
+            times = statuses.Times(now, last, every, point.live_from, point.closed_on)
+            state, why = statuses.status(times, _limits(point.kind), point.maintenance, flags.get(point.id, ()))
+            if self._status.get(point.id) != (state, why) or last is not None:
+                computed.append((point, state, why, last))
+        with transaction.atomic():
+            for point, state, why, last in computed:
+                report.changes += self._record(point, state, why, last, now)
+
+    def _record(self, point: Point, state: Status, why: str, last: float | None, now: float) -> bool:
+        """Store a status; a transition to or from silence raises or ends the finding. Whether it was a transition."""
+        row = models.Point(pk=point.id)
+        change = statuses.record(row, state, why, last, now)
+        self._status[point.id] = (state, why)
+        if change is None:
+            return False
+        if state == Status.SILENT:
+            at = now if last is None else last
+            detail = {"zh": why, "en": "no packet", "occurrence": str(int(at))}
+            level = int(threshold("silent_level", point.kind))
+            saved = models.Point.objects.get(pk=point.id)
+            findings.raise_finding(saved, "silent", level, "数据静默", "silent", detail, [], at, now)
+        elif change.before == Status.SILENT:
+            findings.end_finding(row, "silent", f"恢复通讯：{why or '在线'}", now)
+        return True
+
+    def _newest_flags(self) -> dict[int, list[str]]:
+        """Device flag of the newest value of each series, by point."""
+        newest: dict[int, tuple[int, str]] = {}
+        table = self.store.latest()
+        for series, ts, flag in zip(*(table[n].to_pylist() for n in ("series", "ts", "flag")), strict=True):
+            if ts >= newest.get(series, (0, ""))[0]:
+                newest[series] = (ts, flag)
+        flags = defaultdict(list)
+        for series, (_, flag) in newest.items():
+            if series in self.register.series:
+                flags[self.register.series[series][0].id].append(flag)
+        return flags
+
+
+def _limits(kind: str) -> statuses.Limits:
+    return statuses.Limits(
+        threshold("late_factor", kind),
+        threshold("silent_factor", kind),
+        threshold("silent_minutes", kind) * 60,
+        threshold("fault_share", kind),
+    )
+
+
+_TITLES = {
+    "limit-hour": ("{name}小时均值超标", "{factor} hourly mean over the limit"),
+    "limit-day": ("{name}日均值超标", "{factor} daily mean over the limit"),
+    "radiation-hour": ("空气吸收剂量率高于本底范围", "dose rate above the background range"),
+}
+"""Titles of findings that verdicts raise, by the rule before its colon."""
+
+
+def _title(rule: str) -> tuple[str, str] | None:
+    return _TITLES.get(rule.partition(":")[0])
+
+
+def _titled(rule: str, verdict: dict[str, Any]) -> tuple[str, str]:
+    detail = verdict["detail"]
+    zh, en = _TITLES[rule.partition(":")[0]]
+    multiple = detail.get("multiple")
+    times, times_en = (f" {multiple:.2f} 倍", f" by a factor of {multiple:.2f}") if multiple else ("", "")
+    names = {"name": detail.get("name", ""), "factor": detail.get("factor", "")}
+    return zh.format(**names) + times, en.format(**names) + times_en
+
+
+def _level(rule: str, verdict: dict[str, Any]) -> int:
+    """3 serious from the table's multiple on, 2 any other exceedance, 1 a statement that asks for a look."""
+    if not rule.startswith("limit-"):
+        return 1
+    return 3 if (verdict["detail"].get("multiple") or 0) >= threshold("serious_multiple") else 2
