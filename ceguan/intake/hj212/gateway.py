@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from ceguan import clock
 from ceguan.intake.hj212.answers import answer_to
@@ -184,8 +184,7 @@ class Connection(asyncio.Protocol):
         self._noise_minute, self._noise_records = 0, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's own class is none by inheritance
         peer = transport.get_extra_info("peername") or ("?", 0)
         self._source = f"{peer[0]}:{peer[1]}"
         if len(self._gateway.connections) >= self._gateway.values.gateway_max_connections:

@@ -1,0 +1,201 @@
+"""What the gateway promises a device, over a real socket."""
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ceguan.intake.hj212.frame import decode
+from ceguan.store import RecordKind
+from tests.intake.gateway import RUN, Device, Process
+
+pytestmark = pytest.mark.service
+
+
+@pytest.fixture
+def gateway(data):
+    process = Process(data)
+    yield process
+    process.kill()
+
+
+def wait_for(condition, seconds=5.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def kinds(process):
+    return [record.kind for record in process.records()]
+
+
+def test_an_answered_frame_is_in_the_archive_byte_by_byte(gateway):
+    device = Device(gateway.port)
+    sent = device.frame()
+    device.send(sent)
+    answer = device.answer()
+    assert (answer.cn, answer.qn, answer.mn) == ("9014", "20261124080000001", "MN0001")
+    assert [record.payload for record in gateway.records()] == [sent]
+
+
+def test_frames_glued_together_and_cut_anywhere_are_all_answered_in_order(gateway):
+    device = Device(gateway.port)
+    stream = b"".join(device.frame() for _ in range(40))
+    for at in range(0, len(stream), 37):
+        device.send(stream[at : at + 37])
+    assert [device.answer().qn for _ in range(40)] == [f"2026112408{n:07d}" for n in range(1, 41)]
+
+
+def test_a_frame_with_a_wrong_checksum_gets_no_answer_and_is_kept(gateway):
+    device = Device(gateway.port)
+    good = device.frame()
+    device.send(good[:-6] + b"0000\r\n" + device.frame())
+    assert device.answer().qn == "20261124080000002"
+    assert kinds(gateway) == [RecordKind.BAD, RecordKind.FRAME]
+    assert decode(gateway.records()[0].payload).error == "crc"
+
+
+def test_noise_before_a_frame_is_kept_and_the_frame_is_taken(gateway):
+    device = Device(gateway.port)
+    device.send(b"GET / HTTP/1.1\r\n\r\n" + device.frame())
+    assert device.answer().qn == "20261124080000001"
+    assert kinds(gateway) == [RecordKind.BAD, RecordKind.FRAME]
+
+
+def test_endless_noise_fills_neither_memory_nor_archive(gateway):
+    device = Device(gateway.port)
+    for _ in range(60):
+        try:
+            device.send(os.urandom(4096).replace(b"#", b"x").replace(b"\n", b"y") + b"\r\n")
+        except ConnectionError:
+            break
+    assert device.answer() is None, "it is cut off"
+    assert len(gateway.records()) <= 21
+    other = Device(gateway.port, "MN0002")
+    other.send(other.frame())
+    assert other.answer().cn == "9014"
+
+
+def test_a_frame_without_its_line_end_is_taken_once_the_line_is_quiet(gateway):
+    device = Device(gateway.port)
+    device.send(device.frame().rstrip(b"\r\n"))
+    assert device.answer().cn == "9014"
+
+
+def test_a_frame_that_wants_no_answer_is_kept_all_the_same(gateway):
+    device = Device(gateway.port)
+    device.send(device.frame().replace(b"Flag=5", b"Flag=4"))
+    wait_for(lambda: gateway.records())
+
+
+def test_an_unknown_device_is_refused_when_the_bureau_says_so(city):
+    process = Process(city_data(), CEGUAN_UNKNOWN_DEVICES="refuse")
+    try:
+        time.sleep(0.6)  # the register is read with the first sweep
+        known = Device(process.port, "MNGAS_OUTLET")
+        known.send(known.frame())
+        assert known.answer().cn == "9014"
+        stranger = Device(process.port, "MN-STRANGER")
+        stranger.send(stranger.frame())
+        assert stranger.answer() is None
+        wait_for(lambda: kinds(process) == [RecordKind.FRAME, RecordKind.BAD])
+    finally:
+        process.kill()
+
+
+def test_stopping_answers_what_has_come_and_leaves_cleanly(gateway):
+    device = Device(gateway.port)
+    device.send(device.frame())
+    assert device.answer()
+    gateway.stop()
+    assert len(gateway.records()) == 1
+    assert gateway.beat()["running"] is False
+
+
+def test_the_heartbeat_counts_frames_and_connections(gateway):
+    device = Device(gateway.port)
+    device.send(device.frame() + b"junk that is no frame\r\n" + device.frame())
+    assert [device.answer().cn for _ in range(2)] == ["9014", "9014"]
+    wait_for(lambda: gateway.beat()["frames"] == 2 and gateway.beat()["bad"] == 1)
+    assert gateway.beat()["connections"] >= 1
+
+
+def test_a_taken_port_is_one_clear_line(gateway, data, tmp_path_factory):
+    environ = os.environ | {"CEGUAN_DATA": str(tmp_path_factory.mktemp("second"))}
+    done = subprocess.run([sys.executable, "-c", RUN, str(gateway.port)], env=environ, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert str(gateway.port) in done.stderr
+
+
+def test_two_gateways_cannot_write_one_stream(gateway, data):
+    done = subprocess.run([sys.executable, "-c", RUN, "0"], env=os.environ, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip()
+
+
+def test_a_disk_that_refuses_gives_no_answer_and_the_gateway_goes_on_when_it_can_write_again(data):
+    process = Process(data)
+    try:
+        pid = process.process.pid
+        device = Device(process.port)
+        device.send(device.frame())
+        assert device.answer()
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (600, resource.RLIM_INFINITY))
+        device.socket.settimeout(1.0)
+        unanswered = [device.frame() for _ in range(5)]
+        device.send(b"".join(unanswered))
+        assert device.answer() is None
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        time.sleep(2.5)
+        device.socket.settimeout(10)
+        device.send(b"".join(unanswered))
+        assert device.answer().qn == "20261124080000002"
+        assert process.process.poll() is None
+    finally:
+        process.kill()
+
+
+def test_twenty_kills_lose_no_answered_frame(data):
+    """Devices send as fast as they are answered; the gateway is killed with -9 at a random moment, again and again."""
+    answered: set[tuple[str, str]] = set()
+    chance = random.Random(212)
+    for round_ in range(20):
+        process = Process(data)
+        threads = [
+            threading.Thread(target=_talk, args=(process.port, f"MN{round_:02d}{n}", answered)) for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(chance.uniform(0.02, 0.3))
+        process.kill()
+        for thread in threads:
+            thread.join()
+    kept = {(frame.mn, frame.qn) for frame in map(decode, (record.payload for record in process.records())) if frame.ok}
+    assert len(answered) > 200
+    assert answered <= kept
+
+
+def _talk(port, mn, answered):
+    try:
+        device = Device(port, mn)
+        while True:
+            device.send(device.frame())
+            answer = device.answer()
+            if answer is None:
+                return
+            answered.add((mn, answer.qn))
+    except OSError:
+        return
+
+
+def city_data():
+    from pathlib import Path
+
+    return Path(os.environ["CEGUAN_DATA"])
