@@ -1,0 +1,173 @@
+"""Frames per second of the gateway with a durable answer, beside the same run without durability.
+
+    bench/gateway.py [--active 2000] [--idle 10000] [--seconds 10]
+
+Gateway and load generator are two processes on the same machine; the generator's share of the processors is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402  the project's root must be on the path first
+
+from ceguan import settings  # noqa: E402
+from ceguan.intake.hj212 import gateway as gateways  # noqa: E402
+from ceguan.intake.hj212.frame import encode  # noqa: E402
+from ceguan.words import FrameRef  # noqa: E402
+
+FACTORS = ("a21026", "a21002", "a34013", "a19001", "a01011", "a01012", "a01013", "a01014", "a00000", "a21005")
+
+
+def frame(mn: str) -> bytes:
+    """About 430 bytes, ten factors, an answer wanted."""
+    values = {code: {"Rtd": f"{number + 12.345:.3f}", "Flag": "N"} for number, code in enumerate(FACTORS)}
+    return encode(
+        st="31",
+        cn="2011",
+        mn=mn,
+        pw="123456",
+        flag=5,
+        qn="20261124080000001",
+        datatime="20261124080000",
+        factors=values,
+    )
+
+
+class Forgetful:
+    """An archive that keeps nothing: what the gateway costs without durability."""
+
+    def append(self, *_: object) -> FrameRef:
+        return FrameRef(0, 0, 0)
+
+    def sync(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def serve(port: int, durable: bool) -> None:
+    """The child: one gateway until SIGTERM; prints its peak memory on the way out."""
+    import uvloop
+
+    values = settings.load(gateway_max_connections=60000)
+    gateways.raise_descriptor_limit()
+    make = gateways.Gateway
+    if not durable:
+        gateways.Gateway = lambda values, stream: make(values, stream, Forgetful())  # type: ignore[assignment,misc]
+    uvloop.run(gateways._serve(values, "127.0.0.1", port, 0))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(json.dumps({"rss_mb": used.ru_maxrss / 1024, "cpu_s": used.ru_utime + used.ru_stime}), flush=True)
+
+
+class Device(asyncio.Protocol):
+    """Sends its frame, waits for the answer, sends again."""
+
+    def __init__(self, data: bytes, waits: list[float]):
+        self.data, self.waits, self.sent, self.transport = data, waits, 0.0, None
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def send(self) -> None:
+        self.sent = time.perf_counter()
+        self.transport.write(self.data)
+
+    def data_received(self, data: bytes) -> None:
+        self.waits.append(time.perf_counter() - self.sent)
+        self.send()
+
+
+async def load(port: int, active: int, idle: int, seconds: float) -> dict:
+    """Answers counted over `seconds` after a warm-up of two."""
+    loop, waits = asyncio.get_running_loop(), []
+    devices = [Device(frame(f"BENCH{number:09d}"), waits) for number in range(active)]
+    for number, device in enumerate(devices + [Device(b"", []) for _ in range(idle)]):
+        source = (f"127.0.0.{2 + number % 8}", 0)
+        await loop.create_connection(lambda device=device: device, "127.0.0.1", port, local_addr=source)
+    for device in devices:
+        device.send()
+    await asyncio.sleep(2)
+    waits.clear()
+    used, start = time.process_time(), time.perf_counter()
+    await asyncio.sleep(seconds)
+    took = time.perf_counter() - start
+    taken = np.array(waits)
+    return {
+        "frames_per_s": len(taken) / took,
+        "p50_ms": float(np.percentile(taken, 50)) * 1000,
+        "p99_ms": float(np.percentile(taken, 99)) * 1000,
+        "generator_share": (time.process_time() - used) / took / (os.cpu_count() or 1),
+    }
+
+
+def measure(durable: bool, args: argparse.Namespace) -> dict:
+    """One run: gateway in a child process, load generator here."""
+    import uvloop
+
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--serve", str(args.port)] + (["--durable"] if durable else [])
+        child = subprocess.Popen(
+            command, env=os.environ | {"CEGUAN_DATA": folder}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        try:
+            time.sleep(1.5)
+            result = uvloop.run(load(args.port, args.active, args.idle, args.seconds))
+        finally:
+            child.terminate()
+            told, _ = child.communicate(timeout=30)
+        return result | json.loads(told)
+
+
+def byte_scan_gb_per_s() -> float:
+    """How fast this machine looks at bytes: the yardstick beside the figures."""
+    block = np.zeros(64 << 20, np.uint8)
+    start = time.perf_counter()
+    block.sum(dtype=np.uint64)
+    return block.nbytes / (time.perf_counter() - start) / 1e9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--active", type=int, default=2000)
+    parser.add_argument("--idle", type=int, default=10000)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--port", type=int, default=29212)
+    parser.add_argument("--serve", type=int)
+    parser.add_argument("--durable", action="store_true")
+    args = parser.parse_args()
+    if args.serve:
+        serve(args.serve, args.durable)
+        return
+    limit = gateways.raise_descriptor_limit()
+    durable, plain = measure(True, args), measure(False, args)
+    conditions = (
+        f"{args.active} active closed-loop + {args.idle} idle connections, {len(frame('BENCH000000000'))}-byte frames "
+        f"of {len(FACTORS)} factors, one gateway process and the generator on {os.cpu_count()} cores "
+        f"(generator {durable['generator_share']:.0%} of them), byte scan {byte_scan_gb_per_s():.1f} GB/s, "
+        f"descriptor limit {limit}"
+    )
+    figures = [
+        ("gateway frames with durable answer", durable["frames_per_s"], "frames/s"),
+        ("gateway frames without durability", plain["frames_per_s"], "frames/s"),
+        ("durable to not durable", durable["frames_per_s"] / plain["frames_per_s"], "ratio"),
+        ("answer p50", durable["p50_ms"], "ms"),
+        ("answer p99", durable["p99_ms"], "ms"),
+        ("gateway peak memory", durable["rss_mb"], "MB"),
+    ]
+    for name, value, unit in figures:
+        print(json.dumps({"name": name, "value": round(value, 2), "unit": unit, "conditions": conditions}))
+
+
+if __name__ == "__main__":
+    main()
