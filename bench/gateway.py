@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np  # noqa: E402  the project's root must be on the path first
+import numpy as np
 
 from ceguan import settings  # noqa: E402
 from ceguan.intake.hj212 import gateway as gateways  # noqa: E402
