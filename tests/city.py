@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import lru_cache
 from types import SimpleNamespace
+
+from django.contrib.auth.hashers import make_password
 
 from ceguan.registry.models import Device, Enterprise, Permit, PermitLimit, Point, Region, Series, User
 
@@ -72,6 +75,12 @@ def _limit(
 
 
 def _user(name: str, region: Region, role: str | None = None, enterprise: Enterprise | None = None) -> User:
-    return User.objects.create_user(
-        name, password=PASSWORD, role=role or name, region=region, enterprise=enterprise, name_zh=name
+    return User.objects.create(
+        username=name, password=_hash(), role=role or name, region=region, enterprise=enterprise, name_zh=name
     )
+
+
+@lru_cache(maxsize=1)
+def _hash() -> str:
+    """The password hashed once for all users and tests: a good hash is slow on purpose."""
+    return make_password(PASSWORD)
