@@ -8,6 +8,7 @@ that later, from the archive. Bytes that are no good frame are kept too, as BAD 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -67,6 +68,7 @@ class Gateway:
         self._delay = values.gateway_commit_ms / 1000
         self._started = time.time()
         self._problem = ""
+        self._stopped = False
         self._rate = (time.monotonic(), 0)
 
     # ── the way of a frame ────────────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +79,7 @@ class Gateway:
             return False
         try:
             self.writer.append(kind, recv, source, payload)
-        except ArchiveError as error:
+        except (ArchiveError, OSError) as error:  # OSError: a full disk when the next segment is opened
             self._lost_writer(error)
             return False
         if not self._commit_due:
@@ -95,7 +97,7 @@ class Gateway:
             return
         try:
             self.writer.sync()
-        except ArchiveError as error:
+        except (ArchiveError, OSError) as error:
             self._lost_writer(error)
             return
         answers, self._answers = self._answers, []
@@ -104,19 +106,25 @@ class Gateway:
         for connection, data in answers:
             connection.send(data)
 
-    def _lost_writer(self, error: ArchiveError) -> None:
+    def _lost_writer(self, error: Exception) -> None:
         """Nothing that was not durable is answered; reading stops until the archive can be written again."""
         log.error("归档写入失败，暂停接收，未落盘的帧不应答：%s", error)
         self._problem = str(error)
         self._answers.clear()
-        if self.writer is not None:
-            self.writer.close()
-        self.writer = None
+        self._let_go()
         for connection in self.connections:
             connection.pause()
         self._loop.call_later(REOPEN_SECONDS, self._reopen)
 
+    def _let_go(self) -> None:
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            with contextlib.suppress(ArchiveError, OSError):  # what could not be written was not answered either
+                writer.close()
+
     def _reopen(self) -> None:
+        if self._stopped:
+            return
         try:
             self.writer = ArchiveWriter(self.values.folder / "archive", self._stream)
         except (OSError, ArchiveError) as error:
@@ -164,10 +172,10 @@ class Gateway:
         for connection in list(self.connections):
             connection.finish()
         self._commit()
+        self._stopped = True
         for connection in list(self.connections):
             connection.close()
-        if self.writer is not None:
-            self.writer.close()
+        self._let_go()
 
 
 class Connection(asyncio.Protocol):
@@ -189,9 +197,9 @@ class Connection(asyncio.Protocol):
         self._source = f"{peer[0]}:{peer[1]}"
         if len(self._gateway.connections) >= self._gateway.values.gateway_max_connections:
             self._gateway.counts["turned_away"] += 1
-            transport.abort()
+            self.transport.abort()
             return
-        transport.set_write_buffer_limits(high=UNSENT_BYTES)
+        self.transport.set_write_buffer_limits(high=UNSENT_BYTES)
         self._gateway.connections.add(self)
         if self._gateway.writer is None:
             self.pause()
@@ -316,7 +324,8 @@ async def _serve(values: Settings, host: str, port: int, stream: int) -> int:
         )
         gateway.stop()
         return 2
-    log.info("网关监听 %s:%d，文件描述符上限 %d", host, port, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    print(f"HJ 212 网关监听 {host}:{port}，文件描述符上限 {descriptors}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
