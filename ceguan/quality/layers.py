@@ -38,8 +38,18 @@ def worst(outcomes: Sequence[Outcomes]) -> Outcomes:
     return _BACK[ranks]
 
 
+def normal(flag: NDArray[np.str_]) -> Bools:
+    """True where the device's flag leaves a reading in use."""
+    plain = flag == "N"
+    return plain if plain.all() else plain | np.isin(flag, NORMAL_FLAGS)
+
+
 def valid(outcome: Outcomes, flag: NDArray[np.str_], action: NDArray[np.str_]) -> Bools:
     """True where a reading may be used: gravest outcome, the device's flag, the decision in force ("" none)."""
-    by_machine = ~np.isin(outcome, (Outcome.FAIL, Outcome.MISSING)) & np.isin(flag, NORMAL_FLAGS)
-    kept = np.isin(action, ("keep", "substitute")) & ((outcome != Outcome.MISSING) | (action == "substitute"))
-    return np.where(action == "invalidate", False, by_machine | kept)
+    missing = outcome == Outcome.MISSING
+    by_machine = ~missing & (outcome != Outcome.FAIL) & normal(flag)
+    if not (action != "").any():
+        return by_machine
+    substituted = action == "substitute"
+    kept = substituted | ((action == "keep") & ~missing)
+    return (by_machine | kept) & (action != "invalidate")

@@ -109,6 +109,7 @@ class Clockwork:
         self.unconfirmed: Counter[tuple[str, str]] = Counter()
         self._batch_records = batch_records
         self._drifts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=int(threshold("clock_frames"))))
+        self._read: tuple[int, int, dict[str, Track]] | None = None
         self._resume()
 
     def close(self) -> None:
@@ -222,11 +223,11 @@ class Clockwork:
             self._last_packet[mn] = max(self._last_packet.get(mn, 0.0), recv)
 
     def _mark(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        for series, kind, ts, *_ in rows:
-            point, _ = self.register.series[series]
-            self.dirty.mark(point.id, point.kind, kind, ts)
-            if ts > self._newest.get(point.id, 0):
-                self._newest[point.id] = ts
+        series = self.register.series
+        for number, kind, ts in {(series[row[0]][0].id, row[1], row[2]) for row in rows}:
+            self.dirty.mark(number, self.register.points[number].kind, kind, ts)
+            if ts > self._newest.get(number, 0):
+                self._newest[number] = ts
 
     def _remember(self, batch: Batch, taken: Taken) -> None:
         """Small facts: in which hours anything came, which factors wait for the confirmation of their unit."""
@@ -276,25 +277,31 @@ class Clockwork:
 
     def _find(self, work: Dirty, now: float, report: Report) -> Found:
         found = Found([], [], [], [])
-        for name, look in (("hours", self._hours), ("minutes", self._minutes), ("days", self._days)):
-            for number, times in getattr(work, name).items():
-                if number not in self.register.points:
-                    continue
-                point = self.register.points[number]
-                for group in clusters(times, LATE_APART):
+        looks = (("hours", self._hours), ("minutes", self._minutes), ("days", self._days))
+        for number in sorted({*work.hours, *work.minutes, *work.days} & self.register.points.keys()):
+            point, self._read = self.register.points[number], None
+            for name, look in looks:
+                for group in clusters(getattr(work, name).get(number, ()), LATE_APART):
                     try:
                         look(point, group, now, found)
-                    except Exception as error:  # one point must not stop all others; shown, and tried again on restart
+                    except Exception as error:  # one point must not stop all others; shown, tried again on restart
                         log.exception("点位 %s 的检验或判定失败", point.code)
                         report.errors.append(f"{point.code} {name}：{type(error).__name__} {error}")
                         getattr(self._unjudged, name)[number].update(group)
+        self._read = None
         return found
+
+    def _hourly(self, point: Point, start: int, end: int) -> dict[str, Track]:
+        """Hourly tracks of at least [start, end); a stretch read for the same point just before is used again."""
+        if self._read is None or not (self._read[0] <= start and end <= self._read[1]):
+            self._read = (start, end, windows.read(self.store, point, Kind.HOUR, start, end))
+        return self._read[2]
 
     def _hours(self, point: Point, hours: list[int], now: float, found: Found) -> None:
         """Tests around these hours, the verdicts of exactly these hours, and gaps that late hours close."""
         first, end = hours[0], hours[-1] + HOUR
         span = windows.reach(point, Kind.HOUR)
-        tracks = windows.read(self.store, point, Kind.HOUR, first - 2 * span, end + 2 * span)
+        tracks = self._hourly(point, first - 2 * span, end + 2 * span)
         for track in tracks.values():
             found.tests.extend(windows.outcomes(track, first - span, end + span, now))
             if point.kind in OUTLETS:
@@ -312,7 +319,7 @@ class Clockwork:
 
     def _days(self, point: Point, days: list[int], now: float, found: Found) -> None:
         first, end = days[0], days[-1] + DAY
-        tracks = windows.read(self.store, point, Kind.HOUR, first, end)
+        tracks = self._hourly(point, first, end)
         found.verdicts.extend(judge.days(point, tracks, days, self._minute_tracks(point, first, end), now))
 
     def _minute_tracks(self, point: Point, start: int, end: int) -> judge.Minutes:
@@ -464,7 +471,7 @@ class Clockwork:
         for device in point.devices:
             bad = self.store.bad_frames(start, end + 2 * HOUR, device.mn, 100_000)
             broken |= {int(recv) // HOUR * HOUR for recv in bad["recv"].to_pylist()}
-        present = windows.union(found.values())
+        present = {hour for ts in found.values() for hour in (ts // HOUR * HOUR).tolist()}
         return gaps.Known(
             point.maintained, present, broken, lambda hour: hour not in self._heard, devices=bool(point.devices)
         )

@@ -14,15 +14,17 @@ from ceguan.words import Kind, PointKind
 
 HOUR, DAY = 3600, 86400
 _BEIJING = 8 * HOUR
-_DAY_BEGINS = {PointKind.NOISE: 6 * HOUR}
+_DAY_BEGINS: dict[str, int] = {PointKind.NOISE: 6 * HOUR}
 """A day is Beijing's from midnight; the noise day begins with its daytime part at 06:00 (GB 3096)."""
 
 Spots = dict[int, set[int]]
+_HOURLY, _MINUTELY = int(Kind.HOUR), int(Kind.MINUTE)
+_OUTLETS = {str(PointKind.GAS_OUTLET), str(PointKind.WATER_OUTLET)}
 
 
 def day_start(point_kind: str, ts: int) -> int:
     """Start of the day of judgement that a moment lies in."""
-    shift = _BEIJING - _DAY_BEGINS.get(PointKind(point_kind), 0)
+    shift = _BEIJING - _DAY_BEGINS.get(point_kind, 0)
     return (ts + shift) // DAY * DAY - shift
 
 
@@ -54,12 +56,12 @@ class Dirty:
     def mark(self, point: int, point_kind: str, kind: int, ts: int) -> None:
         """A reading of this kind, beginning at `ts`, is new or changed."""
         hour = ts // HOUR * HOUR
-        if kind == Kind.HOUR:
+        if kind == _HOURLY:
             self.hours[point].add(hour)
             self.days[point].add(day_start(point_kind, hour))
-        elif kind == Kind.MINUTE:
+        elif kind == _MINUTELY:
             self.minutes[point].add(hour)
-            if point_kind in (PointKind.GAS_OUTLET, PointKind.WATER_OUTLET):
+            if point_kind in _OUTLETS:
                 self.waiting[point].add(hour)
                 self.days[point].add(day_start(point_kind, hour))
 

@@ -40,7 +40,7 @@ class Known:
     """What is known about the hours of a point beside its readings."""
 
     maintained: Callable[[int, int], str]  # (start, end) → reason or ""
-    present: NDArray[np.int64]  # hours in which the point has a reading of any factor
+    present: Container[int]  # hours in which the point has a reading of any factor
     broken: Container[int]  # hours in which a device of the point sent something unusable
     unheard: Callable[[int], bool]  # whether nothing at all was received in an hour
     devices: bool = True  # whether a device has been adopted to the point
@@ -71,7 +71,7 @@ def _cause(hour: int, every: int, known: Known) -> str:
     reason = known.maintained(hour, hour + every)
     if reason:
         return f"maintenance:{reason}"
-    if np.any(known.present == hour // HOUR * HOUR):
+    if hour // HOUR * HOUR in known.present:
         return "factor"
     if not known.devices:
         return "file"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from ceguan.quality import layers
 from ceguan.science import air, emissions, noise, radiation, water
 from ceguan.science.reasons import Reason
 from ceguan.standards import units
-from ceguan.standards.tables import NotInForce, RadiationBackground, Validity, WaterLimit, in_force, one
+from ceguan.standards.tables import AqiClass, NotInForce, RadiationBackground, Row, Validity, WaterLimit, in_force, one
 from ceguan.store import Verdict
 from ceguan.watch.dirty import DAY, HOUR
 from ceguan.watch.register import Limit, Point
@@ -44,11 +45,8 @@ WATER_ITEMS = {"ph": "w01001", "do": "w01009", "codmn": "w01019", "nh3n": "w2100
 NOISE_FACTORS = ("Leq", "LA")
 OXYGEN = "a19001"
 FLOWS = {PointKind.WATER_OUTLET: "w00000"}
-_OUTCOMES = {
-    emissions.Verdict.NOT_EVALUATED: "not_evaluated",
-    emissions.Verdict.WITHIN: "within",
-    emissions.Verdict.OVER: "over",
-}
+_OUTCOMES = [verdict.name.lower() for verdict in sorted(emissions.Verdict)]
+"""not_evaluated, within, over."""
 
 
 class Basis(NamedTuple):
@@ -134,7 +132,7 @@ def _aqi(
     edition = air.editions()[result.edition[i]] if result.edition[i] >= 0 else ""
     reason = result.explain(i)
     primary = list(air.names(int(result.primary[i])))
-    name = air.class_of(edition, level).zh if level else ""
+    name = _class(edition, level).zh if level else ""
     detail: dict[str, Any] = {
         **_aqi_sentence(number, name, level, edition, primary, reason),
         "primary": primary,
@@ -161,8 +159,13 @@ def _aqi_sentence(
     first = f"，首要污染物 {'、'.join(primary)}" if primary else ""
     first_en = f", primary {', '.join(primary)}" if primary else ""
     note_zh, note_en = (f"；{reason.zh}", f"; {reason.en}") if reason.zh else ("", "")
-    english = air.class_of(edition, level).en if level else ""
+    english = _class(edition, level).en if level else ""
     return {"zh": f"AQI {number} {name}{first}{note_zh}", "en": f"AQI {number} {english}{first_en}{note_en}"}
+
+
+@cache
+def _class(edition: str, level: int) -> AqiClass:
+    return air.class_of(edition, level)
 
 
 _CITES: dict[tuple[Any, ...], str] = {}
@@ -186,7 +189,7 @@ def water_classes(point: Point, tracks: Tracks, at: Ints, now: float) -> list[Ve
     for place in places.values():
         sampled |= place >= 0
     verdicts = []
-    for day, rows in _by_date(at, np.flatnonzero(sampled)):
+    for day, rows in _by_law(WaterLimit, at, np.flatnonzero(sampled)):
         verdicts += _classes(point, tracks, places, at, rows, day, now)
     return verdicts
 
@@ -253,20 +256,30 @@ def limit_hours(point: Point, tracks: Tracks, at: Ints, minutes: Minutes, now: f
             continue
         scale = units.factor(track.series.unit, limit.unit)
         if scale is None:
-            verdicts += [_no_unit(point, limit, track, int(hour), "limit-hour", now) for hour in mine]
+            verdicts += [_no_unit(point, limit, track, hour, "limit-hour", now) for hour in mine.tolist()]
             continue
         force = _in_force(limit.factor, tracks, mine, minutes, point, scale)
         oxygen = _on(tracks, OXYGEN, mine, "%") if limit.converted else None
         judged = emissions.judge_flue_gas(force, _limit(limit, point), oxygen)
-        minute = minutes().get(limit.factor) if (force.origin == emissions.Origin.MINUTES).any() else None
-        places = track.at(mine)
-        oxygens = tracks[OXYGEN].at(mine) if oxygen is not None and OXYGEN in tracks else None
-        for i in range(len(mine)):
-            inputs = _hour_inputs(track, minute, int(mine[i]), int(places[i]), int(force.origin[i]))
-            if oxygens is not None and judged.note[i] == Reason.CONVERTED_BY_US:
-                inputs.append(tracks[OXYGEN].key(int(oxygens[i])))
-            verdicts.append(_judged(point, limit, judged, i, int(mine[i]), HOUR, inputs, track, "limit-hour", now))
+        inputs = _hour_inputs(limit.factor, tracks, mine, force, judged, minutes)
+        verdicts += _judged(point, limit, judged, mine, HOUR, inputs, track, "limit-hour", now)
     return verdicts
+
+
+def _hour_inputs(
+    factor: str, tracks: Tracks, at: Ints, force: emissions.Hours, judged: emissions.Judged, minutes: Minutes
+) -> list[list[list[int]]]:
+    """For each hour the readings behind it: the device's own, or its minutes; and the oxygen it was converted with."""
+    track, oxygens = tracks[factor], tracks.get(OXYGEN)
+    inputs = [[track.key(place)] if place >= 0 else [] for place in track.at(at).tolist()]
+    for i in np.flatnonzero(force.origin == emissions.Origin.MINUTES).tolist():
+        inputs[i] = _minute_keys(minutes()[factor], [int(at[i])])
+    by_us = np.flatnonzero(judged.note == Reason.CONVERTED_BY_US)
+    if len(by_us) and oxygens is not None:
+        places = oxygens.at(at)
+        for i in by_us.tolist():
+            inputs[i].append(oxygens.key(int(places[i])))
+    return inputs
 
 
 def limit_days(point: Point, tracks: Tracks, at: Ints, minutes: Minutes, now: float) -> list[Verdict]:
@@ -285,13 +298,15 @@ def limit_days(point: Point, tracks: Tracks, at: Ints, minutes: Minutes, now: fl
         force = _in_force(limit.factor, tracks, cells, minutes, point, scale)
         judged = _judge_days(point, limit, force, tracks, cells, minutes, at)
         places = track.at(cells)
-        for i in mine.tolist():
+        inputs = []
+        for i in range(len(at)):
             day = range(24 * i, 24 * i + 24)
-            inputs = [track.key(int(places[c])) for c in day if force.origin[c] == emissions.Origin.DEVICE]
+            inputs.append([track.key(int(places[c])) for c in day if force.origin[c] == emissions.Origin.DEVICE])
             recomputed = [int(cells[c]) for c in day if force.origin[c] == emissions.Origin.MINUTES]
             if recomputed:
-                inputs += _minute_keys(minutes()[limit.factor], recomputed)
-            verdicts.append(_judged(point, limit, judged, i, int(at[i]), DAY, inputs, track, "limit-day", now))
+                inputs[i] += _minute_keys(minutes()[limit.factor], recomputed)
+        every = _judged(point, limit, judged, at, DAY, inputs, track, "limit-day", now)
+        verdicts += [every[i] for i in mine.tolist()]
     return verdicts
 
 
@@ -347,36 +362,59 @@ def _limit(limit: Limit, point: Point) -> emissions.Limit:
 
 def _dated(limit: Limit, at: Ints) -> NDArray[np.bool_]:
     """Where the Beijing date of a start lies within the dates of the limit."""
-    start = np.array([beijing(int(ts)).date().toordinal() for ts in at], np.int64)
+    start = (at + 8 * HOUR) // DAY + date(1970, 1, 1).toordinal()
     last = limit.valid_to.toordinal() if limit.valid_to else 1 << 30
     return (start >= limit.valid_from.toordinal()) & (start <= last)
 
 
 def _judged(
-    point: Point, limit: Limit, judged: emissions.Judged, i: int, ts: int, length: int,
-    inputs: list[list[int]], track: Track, rule: str, now: float,
-) -> Verdict:  # fmt: skip
-    zh, en = judged.explain(i)
-    why = ""
-    if length == HOUR and judged.verdict[i] == emissions.Verdict.NOT_EVALUATED:
-        why = _why_not(track, int(track.at(np.array([ts]))[0]))
-    if why:
-        zh, en = f"未判定：{why}", f"not evaluated: excluded ({why})"
-    detail: dict[str, Any] = {
-        "zh": zh, "en": en, "factor": limit.factor, "name": track.series.name, "limit": limit.high, "low": limit.low,
-        "unit": limit.unit, "multiple": _number(judged.multiple[i]), "converted": limit.converted,
-        "hours": int(judged.count[i]), "limit_id": limit.id, "trust": limit.trust,
-    }  # fmt: skip
-    if judged.hours is not None:
-        detail["origin"] = emissions.Origin(int(judged.hours.origin[i])).name.lower()
-        detail["minutes"] = _number(judged.hours.minutes[i])
-    maintained = point.maintained(ts, ts + length)
-    if maintained:
-        detail["maintenance"] = maintained
-    return Verdict(
-        point.id, f"{rule}:{limit.factor}", ts, _OUTCOMES[emissions.Verdict(int(judged.verdict[i]))],
-        _number(judged.judged[i]), "", limit.standard, limit.cite, detail, inputs, now,
-    )  # fmt: skip
+    point: Point, limit: Limit, judged: emissions.Judged, at: Ints, length: int,
+    inputs: list[list[list[int]]], track: Track, rule: str, now: float,
+) -> list[Verdict]:  # fmt: skip
+    """One verdict per hour or day. Works on lists: indexing arrays one by one is what would cost the time."""
+    common = {"factor": limit.factor, "name": track.series.name, "limit": limit.high, "low": limit.low,
+              "unit": limit.unit, "converted": limit.converted, "limit_id": limit.id, "trust": limit.trust}  # fmt: skip
+    full_rule, multiples, counts = f"{rule}:{limit.factor}", _numbers(judged.multiple), judged.count.tolist()
+    behind = _behind(judged)
+    sentences = _sentences(limit, judged, at, length, track)
+    verdicts = []
+    for i, (ts, code, value) in enumerate(
+        zip(at.tolist(), judged.verdict.tolist(), _numbers(judged.judged), strict=True)
+    ):
+        zh, en = sentences[i]
+        detail = {"zh": zh, "en": en, **common, "multiple": multiples[i], "hours": counts[i], **behind[i]}
+        maintained = point.maintained(ts, ts + length) if point.maintenance else ""
+        if maintained:
+            detail["maintenance"] = maintained
+        verdicts.append(
+            Verdict(point.id, full_rule, ts, _OUTCOMES[code], value, "", limit.standard, limit.cite, detail,
+                    inputs[i], now)
+        )  # fmt: skip
+    return verdicts
+
+
+def _behind(judged: emissions.Judged) -> list[dict[str, Any]]:
+    """For hours: where each value comes from, and how many valid minutes there were; nothing for days."""
+    if judged.hours is None:
+        return [{} for _ in judged.verdict]
+    names = [emissions.Origin(k).name.lower() for k in range(len(emissions.Origin))]
+    pairs = zip(judged.hours.origin.tolist(), judged.hours.minutes.tolist(), strict=True)
+    return [{"origin": names[origin], "minutes": minutes} for origin, minutes in pairs]
+
+
+def _sentences(limit: Limit, judged: emissions.Judged, at: Ints, length: int, track: Track) -> list[tuple[str, str]]:
+    """What each verdict says. Most say that a value is within its limit, in the words of `Judged.explain`."""
+    zh, en = emissions.VERDICTS[emissions.Verdict.WITHIN]
+    low = "" if limit.low is None else f"{limit.low:g}–"
+    tail = f" / {low}{limit.high:g} {limit.unit} {limit.cite}"
+    plain = (judged.verdict == emissions.Verdict.WITHIN) & (judged.note == Reason.NONE)
+    out = [(f"{zh}：{value:g}{tail}", f"{en}: {value:g}{tail}") for value in judged.judged.tolist()]
+    for i in np.flatnonzero(~plain).tolist():
+        out[i] = judged.explain(i)
+        if length == HOUR and judged.verdict[i] == emissions.Verdict.NOT_EVALUATED:
+            why = _why_not(track, int(track.at(at[i : i + 1])[0]))
+            out[i] = (f"未判定：{why}", f"not evaluated: excluded ({why})") if why else out[i]
+    return out
 
 
 def _why_not(track: Track, index: int) -> str:
@@ -393,12 +431,6 @@ def _no_unit(point: Point, limit: Limit, track: Track, ts: int, rule: str, now: 
     return Verdict(
         point.id, f"{rule}:{limit.factor}", ts, "not_evaluated", None, "", limit.standard, limit.cite, detail, [], now
     )
-
-
-def _hour_inputs(track: Track, minute: Track | None, hour: int, place: int, origin: int) -> list[list[int]]:
-    if origin == emissions.Origin.MINUTES and minute is not None:
-        return _minute_keys(minute, [hour])
-    return [track.key(place)] if place >= 0 else []
 
 
 def _minute_keys(minute: Track, starts: Iterable[int]) -> list[list[int]]:
@@ -467,7 +499,7 @@ def dose_rates(point: Point, tracks: Tracks, at: Ints, now: float) -> list[Verdi
         return []
     places = track.at(at)
     verdicts = []
-    for day, rows in _by_date(at, np.flatnonzero(places >= 0)):
+    for day, rows in _by_law(RadiationBackground, at, np.flatnonzero(places >= 0)):
         found = in_force(RadiationBackground, day)
         wanted = point.properties.get("background")
         row = next((one_ for one_ in found if one_.place == wanted), found[0])
@@ -517,11 +549,22 @@ def _excluded(tracks: Tracks, ts: int) -> dict[str, str]:
     return found
 
 
-def _by_date(at: Ints, rows: Ints) -> Iterable[tuple[date, Ints]]:
-    """Rows grouped by the Beijing date of their hour: the law is chosen by date."""
+def _by_law(law: type[Row], at: Ints, rows: Ints) -> Iterable[tuple[date, Ints]]:
+    """Rows with a date whose law they are judged by: together while the same rows are in force, else day by day."""
+    if not len(rows):
+        return
     ordinal = (at[rows] + 8 * HOUR) // DAY
+    first, last = (beijing(int(day) * DAY).date() for day in (ordinal.min(), ordinal.max()))
+    if in_force(law, first) == in_force(law, last):
+        yield first, rows
+        return
     for day in np.unique(ordinal):
         yield beijing(int(day) * DAY).date(), rows[ordinal == day]
+
+
+def _numbers(values: Floats) -> list[float | None]:
+    """Floats that JSON can hold; None for NaN."""
+    return [None if value != value else value for value in np.round(values, 9).tolist()]
 
 
 def _number(value: float, digits: int = 9) -> float | None:

@@ -16,6 +16,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -25,10 +26,12 @@ from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.readings import KINDS, Upload, parse_time, rows
 from ceguan.standards import units
 from ceguan.store import BadFrame, Decision, DeviceDay, Position, Record, RecordKind, RecordNotFoundError, UnknownFrame
-from ceguan.watch.register import Device, Point, Register, Series, interval_seconds
+from ceguan.watch.register import Device, Point, Register, interval_seconds
 from ceguan.words import Kind, beijing
 
 Reading = tuple[Any, ...]
+_FRAME = RecordKind.FRAME
+_MOMENT = Kind.RT
 NO_DEVICE = ""
 """Key of `Taken.readings` for what came without a device (imports)."""
 
@@ -89,6 +92,8 @@ class Materialiser:
         self._fetch = fetch
         self._future, self._late, self._patience = future_seconds, late_seconds, parts_seconds
         self._parts: dict[str, _Parts] = {}
+        self._known: dict[tuple[str, str, str], tuple[int, float] | None] = {}
+        self._known_for: object = None
 
     @property
     def waiting(self) -> dict[str, list[int]]:
@@ -124,7 +129,7 @@ class Materialiser:
 
     def _one(self, record: Record, taken: Taken) -> None:
         taken.heard.add(int(record.recv) // 3600 * 3600)
-        if record.kind == RecordKind.FRAME:
+        if record.kind == _FRAME:
             self._frame(record, taken)
         elif record.kind == RecordKind.BAD:
             self._bad(record, taken)
@@ -148,7 +153,7 @@ class Materialiser:
             taken.held.append(_unknown(record, frame))
             return
         taken.frames += 1
-        day = taken.days[mn, f"{beijing(record.recv):%Y-%m-%d}"]
+        day = taken.days[mn, _date(record.recv)]
         day.frames += 1
         day.first_recv, day.last_recv = min(day.first_recv, record.recv), max(day.last_recv, record.recv)
         taken.last_packet[mn] = max(taken.last_packet.get(mn, 0.0), record.recv)
@@ -180,7 +185,7 @@ class Materialiser:
                 device = self._register.devices.get(key.partition("\x1f")[0])
                 record = self._fetch(parts.frames[0])
                 for message in parts.merger.close() if device else ():
-                    day = taken.days[device.mn, f"{beijing(record.recv):%Y-%m-%d}"]  # type: ignore[union-attr]
+                    day = taken.days[device.mn, _date(record.recv)]  # type: ignore[union-attr]
                     self._upload(device, message, parts.origin, record, day, taken)  # type: ignore[arg-type]
 
     def _upload(
@@ -202,17 +207,17 @@ class Materialiser:
             return
         point = self._register.points[device.point]
         self._count_delay(upload, point, record, day)
-        for item in upload.items:
-            found = self._series(device, point, item.factor, item.sent)
+        kind, ts, recv, packed = int(upload.kind), upload.ts, int(record.recv), record.ref.packed
+        new = taken.readings[device.mn]
+        for factor, value, zs, vmin, vmax, cou, flag, sent in upload.items:
+            found = self._series(device, point, factor, sent)
             if found is None:
-                taken.unconfirmed[device.mn, item.factor] += 1
+                taken.unconfirmed[device.mn, factor] += 1
                 continue
-            series, scale = found
-            day.items += 1
-            taken.readings[device.mn].append(
-                (series.id, int(upload.kind), upload.ts, 0, item.value * scale, item.zs * scale, item.vmin * scale,
-                 item.vmax * scale, item.cou, item.flag, int(record.recv), origin.get(item.sent, record.ref.packed))
-            )  # fmt: skip
+            series, k = found
+            frame_of = origin.get(sent, packed) if origin else packed
+            new.append((series, kind, ts, 0, value * k, zs * k, vmin * k, vmax * k, cou, flag, recv, frame_of))
+        day.items += len(upload.items)
 
     def _count_delay(self, upload: Upload, point: Point, record: Record, day: Day) -> None:
         assert upload.kind is not None
@@ -220,16 +225,24 @@ class Materialiser:
         delay = record.recv - upload.ts - interval_seconds(upload.kind, point)
         day.max_delay = max(day.max_delay, delay)
         day.sum_delay += max(0.0, delay)
-        day.late += upload.kind != Kind.RT and delay > self._late
+        day.late += upload.kind != _MOMENT and delay > self._late
 
-    def _series(self, device: Device, point: Point, factor: str, sent: str) -> tuple[Series, float] | None:
-        """The series a factor goes to and the scale from the confirmed unit; None while its unit is not confirmed."""
+    def _series(self, device: Device, point: Point, factor: str, sent: str) -> tuple[int, float] | None:
+        """Id of the series and the scale from the confirmed unit to its own; None while the unit is not confirmed."""
+        if self._known_for is not self._register.devices:  # the register was read anew
+            self._known, self._known_for = {}, self._register.devices
+        key = (device.mn, factor, sent)
+        if key not in self._known:
+            self._known[key] = self._look_up(device, point, factor, sent)
+        return self._known[key]
+
+    def _look_up(self, device: Device, point: Point, factor: str, sent: str) -> tuple[int, float] | None:
         unit = device.units.get(factor) or device.units.get(sent)
         if not unit:
             return None
         series = point.series.get(factor) or self._register.add_series(point, factor, unit)
         scale = units.factor(unit, series.unit)
-        return None if scale is None else (series, scale)
+        return None if scale is None else (series.id, scale)
 
     # ---- the other kinds of record
 
@@ -239,7 +252,7 @@ class Materialiser:
         mn = frame.mn or ""
         taken.bad.append(_bad_record(record, error, mn))
         if mn in self._register.devices:
-            day = taken.days[mn, f"{beijing(record.recv):%Y-%m-%d}"]
+            day = taken.days[mn, _date(record.recv)]
             day.bad += 1
             day.first_recv, day.last_recv = min(day.first_recv, record.recv), max(day.last_recv, record.recv)
 
@@ -290,6 +303,16 @@ class _Parts:
         self.frames.append(record.ref.packed)
         self.origin |= dict.fromkeys(frame.factors, record.ref.packed)
         return self.merger.feed(frame)
+
+
+def _date(ts: float) -> str:
+    """Beijing date, as the ledger's counters name it."""
+    return _dates(int(ts + 8 * 3600) // 86400)
+
+
+@lru_cache(maxsize=4096)
+def _dates(day: int) -> str:
+    return f"{beijing(day * 86400):%Y-%m-%d}"
 
 
 def _bad_record(record: Record, error: str, mn: str = "") -> BadFrame:

@@ -168,6 +168,10 @@ def _data_version() -> tuple[int, int]:
         return int(cursor.fetchone()[0]), int(connection.connection.total_changes)
 
 
+_SECONDS: dict[int, int] = {Kind.RT: 0, Kind.HOUR: 3600, Kind.DAY: 86400}
+
+
 def interval_seconds(kind: Kind, point: Point) -> int:
     """Length of the interval a reading of this kind stands for; 0 for a momentary value."""
-    return {Kind.RT: 0, Kind.MINUTE: 60 * point.minute_interval, Kind.HOUR: 3600, Kind.DAY: 86400}[kind]
+    seconds = _SECONDS.get(kind)
+    return 60 * point.minute_interval if seconds is None else seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,12 +100,6 @@ def times(store: Store, point: Point, kind: Kind, start: int, end: int) -> dict[
     return {int(series[i[0]]): ts[i] for i in np.split(np.arange(len(series)), edges) if len(i)}
 
 
-def union(times_: Iterable[Ints]) -> Ints:
-    """The hours in which any of them has a reading."""
-    every = [ts // 3600 * 3600 for ts in times_]
-    return np.unique(np.concatenate(every)) if every else NONE
-
-
 def _texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
     values = column.to_numpy(zero_copy_only=False)
     return values.astype("U16") if len(values) else np.zeros(0, "U16")
@@ -114,7 +108,7 @@ def _texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
 def assess(point: Point, track: Track) -> Track:
     """Run the programme on a track; fills in `results`, `outcome` (the gravest) and `usable`."""
     nothing = np.where(np.isnan(track.raw), Outcome.MISSING, Outcome.PASS).astype(np.int8)
-    counted = np.isin(track.flag, layers.NORMAL_FLAGS)
+    counted = layers.normal(track.flag)
     track.results = [
         Result("missing", nothing, {}, {int(i): {} for i in np.flatnonzero(nothing == Outcome.MISSING)}),
         *(_run(step, point, track, counted) for step in _steps(point, track)),
@@ -187,7 +181,9 @@ def outcomes(track: Track, start: int, end: int, made_at: float) -> list[tuple[Q
 def _flags(track: Track, result: Result, low: int, high: int) -> list[Flag]:
     """Outcomes other than PASS; MISSING only from the test of that name, and not evaluated only where it is news."""
     part = result.outcome[low:high]
-    counted = np.isin(track.flag[low:high], layers.NORMAL_FLAGS)
+    if (part == Outcome.PASS).all():
+        return []
+    counted = layers.normal(track.flag[low:high])
     telling = (part == Outcome.SUSPECT) | (part == Outcome.FAIL)
     telling |= (part == Outcome.MISSING) & (result.test == "missing")
     telling |= (part == Outcome.NOT_EVALUATED) & counted
