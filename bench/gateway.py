@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import numpy as np
+import numpy as np  # noqa: E402  the root must be on the path first
 
 from ceguan import settings  # noqa: E402
 from ceguan.intake.hj212 import gateway as gateways  # noqa: E402
@@ -126,7 +126,7 @@ def measure(durable: bool, args: argparse.Namespace) -> dict:
         finally:
             child.terminate()
             told, _ = child.communicate(timeout=30)
-        return result | json.loads(told)
+        return result | json.loads(told.splitlines()[-1])
 
 
 def byte_scan_gb_per_s() -> float:

@@ -1,0 +1,45 @@
+"""Whether a process of ours lives: it writes a heartbeat file into the data folder, and anybody may look."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+STALE_SECONDS = 30.0
+
+
+class Pulse(NamedTuple):
+    """`state`: running, stalled (the process is there, its heart is not), stopped, or never (no heartbeat file)."""
+
+    state: str
+    age: float  # real seconds since the last beat
+    said: dict[str, Any]
+
+    @property
+    def alive(self) -> bool:
+        return self.state == "running"
+
+
+def pulse(path: Path, real: float) -> Pulse:
+    """The heartbeat in `path` at the real time `real` [UTC epoch s]."""
+    try:
+        said = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return Pulse("never", 0.0, {})
+    age = max(0.0, real - float(said.get("real", 0)))
+    if not said.get("running") or not _there(said.get("pid")):
+        return Pulse("stopped", age, said)
+    return Pulse("running" if age < STALE_SECONDS else "stalled", age, said)
+
+
+def _there(pid: Any) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
