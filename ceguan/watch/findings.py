@@ -13,6 +13,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
+from ceguan.registry import audit, rights
 from ceguan.registry.models import Point, User
 from ceguan.watch import notices
 from ceguan.watch.models import Finding, FindingEvent
@@ -155,11 +156,12 @@ def end_finding(point: Point, rule: str, why: str, now: float) -> bool:
         return False
 
 
-# ---- what people do
+# ---- what people do: needs the right "handle" for the point, else rights.Forbidden; goes into the audit trail
 
 
 def claim(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
     """认领. Raises FindingError when somebody else was quicker."""
+    rights.require(user, "handle", finding)
     with transaction.atomic():
         if not Finding.objects.filter(pk=finding.pk, state="open").update(state="claimed", owner=user):
             finding.refresh_from_db()
@@ -170,12 +172,17 @@ def claim(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
 
 def note(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
     """备注; a text is needed."""
+    rights.require(user, "handle", finding)
     with transaction.atomic():
         return _done(finding, user, "note", _needed(text, "备注内容"), now)
 
 
 def hand_over(finding: Finding, user: User, text: str, now: float, *, to: User) -> FindingEvent:
-    """转办 to another person, with a reason."""
+    """转办 to another person who may handle it, with a reason."""
+    rights.require(user, "handle", finding)
+    able = rights.can(to, "handle", finding)
+    if not able:
+        raise FindingError(f"不能转给{to}：{able.reason}")
     reason = _needed(text, "转办理由")
     with transaction.atomic():
         _move(finding, {"state": "claimed", "owner": to}, ("open", "claimed"), "转办")
@@ -184,6 +191,7 @@ def hand_over(finding: Finding, user: User, text: str, now: float, *, to: User) 
 
 def dismiss(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
     """排除 as a false alarm, with a reason."""
+    rights.require(user, "handle", finding)
     reason = _needed(text, "排除理由")
     with transaction.atomic():
         _move(finding, {"state": "dismissed"}, ("open", "claimed"), "排除")
@@ -192,6 +200,7 @@ def dismiss(finding: Finding, user: User, text: str, now: float) -> FindingEvent
 
 def mute(finding: Finding, user: User, text: str, now: float, *, until: datetime) -> FindingEvent:
     """屏蔽 until a time, with a reason: it goes on folding, but makes no notices. At most 30 days."""
+    rights.require(user, "handle", finding)
     reason = _needed(text, "屏蔽理由")
     seconds = until.timestamp() - now
     if not 0 < seconds <= 30 * 86400:
@@ -216,6 +225,8 @@ def _needed(text: str, what: str) -> str:
 
 def _done(finding: Finding, user: User, action: str, text: str, now: float) -> FindingEvent:
     finding.refresh_from_db()
+    detail = {"state": finding.state, "rule": finding.rule, "point": finding.point.code}
+    audit.record(user, f"finding.{action}", f"finding:{finding.pk}", text[:300], detail, now)
     return _event(finding, user, action, text, now)
 
 

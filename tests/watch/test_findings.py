@@ -1,0 +1,188 @@
+"""A finding is opened once, folds, says what happened to it; people claim, hand over, dismiss, mute – with reasons."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+
+from ceguan.registry import audit
+from ceguan.registry.models import AuditEvent
+from ceguan.registry.rights import Forbidden
+from ceguan.watch import findings
+from ceguan.watch.findings import FindingError, when
+from ceguan.watch.models import Finding, Notice, NoticeTarget
+
+NOW = 1_773_100_800.0
+HOUR = 3600
+
+
+def exceed(city, verdict: int, hour: int = 0, level: int = 2, **detail) -> Finding:
+    point, at = city.points["gas_outlet"], NOW + hour * HOUR
+    return findings.raise_finding(
+        point, "limit-hour:a21026", level, "二氧化硫小时均值超标", "SO2 over", detail, [verdict], at, at + 60
+    )
+
+
+def test_the_same_finding_again_folds_into_the_open_one(city):
+    first = exceed(city, 1, multiple=0.2)
+    second = exceed(city, 2, hour=1, multiple=0.4)
+    assert first.pk == second.pk
+    assert (second.count, second.verdicts, second.detail) == (2, [1, 2], {"multiple": 0.4})
+    assert (second.last_at - second.first_at).total_seconds() == HOUR
+
+
+def test_the_same_verdict_never_raises_twice_even_after_it_was_dismissed(city):
+    finding = exceed(city, 1)
+    findings.dismiss(finding, city.users["duty"], "校准气误入", NOW)
+    assert exceed(city, 1).pk == finding.pk
+    assert Finding.objects.count() == 1
+
+
+def test_an_older_occurrence_moves_the_beginning_but_not_what_is_shown(city):
+    exceed(city, 1, hour=5, multiple=0.2)
+    finding = exceed(city, 2, hour=1, multiple=0.9)
+    assert finding.first_at.timestamp() == NOW + HOUR
+    assert finding.detail == {"multiple": 0.2}
+
+
+def test_two_at_the_same_moment_open_one(city):
+    errors: list[Exception] = []
+
+    def raise_it(number: int) -> None:
+        try:
+            exceed(city, number, hour=number)
+        except Exception as error:  # shown by the assertion below
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=raise_it, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    finding = Finding.objects.get()
+    assert (finding.count, sorted(finding.verdicts)) == (6, [0, 1, 2, 3, 4, 5])
+
+
+def test_a_finding_opens_anew_after_the_old_one_was_closed(city):
+    old = exceed(city, 1)
+    findings.dismiss(old, city.users["duty"], "误报", NOW)
+    assert exceed(city, 2, hour=3).pk != old.pk
+
+
+def test_only_one_can_claim(city):
+    finding = exceed(city, 1)
+    findings.claim(finding, city.users["duty"], "", NOW)
+    assert (finding.state, finding.owner) == ("claimed", city.users["duty"])
+    with pytest.raises(FindingError, match="duty"):
+        findings.claim(finding, city.users["enforcement"], "", NOW)
+
+
+@pytest.mark.parametrize("action", [findings.note, findings.dismiss])
+def test_a_note_and_a_dismissal_need_words(city, action):
+    with pytest.raises(FindingError, match="请填写"):
+        action(exceed(city, 1), city.users["duty"], "  ", NOW)
+
+
+def test_a_finding_is_handed_to_somebody_who_may_handle_it(city):
+    finding = exceed(city, 1)
+    findings.hand_over(finding, city.users["duty"], "请现场核查", NOW, to=city.users["enforcement"])
+    assert (finding.state, finding.owner) == ("claimed", city.users["enforcement"])
+    with pytest.raises(FindingError, match="不能转给"):
+        findings.hand_over(finding, city.users["duty"], "请核查", NOW, to=city.users["west_officer"])
+
+
+def test_who_has_no_right_there_is_refused_with_the_reason(city):
+    finding = exceed(city, 1)
+    for name in ("west_officer", "enterprise", "admin"):
+        with pytest.raises(Forbidden):
+            findings.dismiss(finding, city.users[name], "误报", NOW)
+    finding.refresh_from_db()
+    assert finding.state == "open"
+
+
+def test_everything_people_do_is_an_event_and_in_the_audit_trail(city):
+    finding = exceed(city, 1)
+    findings.claim(finding, city.users["duty"], "先看", NOW + 100)
+    findings.note(finding, city.users["duty"], "企业称在校准", NOW + 101)
+    findings.dismiss(finding, city.users["duty"], "有校准记录", NOW + 102)
+    assert [(e.action, e.text) for e in finding.events.all()][1:] == [
+        ("claim", "先看"), ("note", "企业称在校准"), ("dismiss", "有校准记录"),
+    ]  # fmt: skip
+    actions = AuditEvent.objects.filter(subject=f"finding:{finding.pk}").values_list("action", flat=True)
+    assert list(actions) == ["finding.claim", "finding.note", "finding.dismiss"]
+    assert audit.verify() is None
+
+
+def target(city, **fields) -> NoticeTarget:
+    defaults = {"kind": "webhook", "address": "http://127.0.0.1:9/x", "region": city.city, "level": 2}
+    return NoticeTarget.objects.create(**(defaults | fields))
+
+
+def test_a_new_finding_makes_notices_for_its_region_and_level_and_a_repeated_one_none(city):
+    target(city)
+    target(city, region=city.west)
+    target(city, level=3)
+    target(city, active=False)
+    exceed(city, 1)
+    exceed(city, 2, hour=1)
+    assert Notice.objects.count() == 1
+    exceed(city, 3, hour=2, level=3)
+    assert Notice.objects.count() == 3
+
+
+def test_a_muted_finding_folds_in_silence(city):
+    target(city)
+    finding = exceed(city, 1)
+    findings.mute(finding, city.users["duty"], "停产检修", NOW, until=when(NOW + 10 * HOUR))
+    exceed(city, 2, hour=1, level=3)
+    assert Notice.objects.count() == 1
+    exceed(city, 3, hour=2)
+    finding.refresh_from_db()
+    assert finding.count == 3
+    with pytest.raises(FindingError, match="30 天"):
+        findings.mute(finding, city.users["duty"], "永远", NOW, until=when(NOW + 90 * 86400))
+
+
+def test_old_news_disturb_nobody(city):
+    target(city)
+    point = city.points["gas_outlet"]
+    findings.raise_finding(point, "limit-hour:a21026", 2, "超标", "over", {}, [9], NOW - 40 * 86400, NOW)
+    assert Notice.objects.count() == 0
+
+
+def test_a_revised_verdict_is_told_and_ends_what_has_lost_its_ground(city):
+    finding = exceed(city, 1)
+    exceed(city, 2, hour=1)
+    point, rule = finding.point, finding.rule
+    findings.revise_finding(point, rule, 1, 5, False, "08:00 重新判定：达标", NOW + 5 * HOUR)
+    finding.refresh_from_db()
+    assert finding.state == "open"
+    findings.revise_finding(point, rule, 2, 6, False, "09:00 重新判定：达标", NOW + 6 * HOUR)
+    findings.revise_finding(point, rule, 2, 6, False, "09:00 重新判定：达标", NOW + 6 * HOUR)
+    finding.refresh_from_db()
+    assert finding.state == "ended"
+    assert [event.action for event in finding.events.all()] == ["raised", "revised", "revised", "ended"]
+
+
+def test_a_claimed_finding_is_not_ended_behind_the_back_of_its_owner(city):
+    finding = exceed(city, 1)
+    findings.claim(finding, city.users["duty"], "", NOW)
+    findings.revise_finding(finding.point, finding.rule, 1, 5, False, "重新判定：达标", NOW)
+    finding.refresh_from_db()
+    assert finding.state == "claimed"
+
+
+def test_a_failed_transaction_leaves_no_finding(city):
+    def fail() -> None:
+        with transaction.atomic():
+            exceed(city, 1)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not Finding.objects.exists()
