@@ -11,6 +11,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import django
@@ -23,7 +24,9 @@ from django.utils.translation.template import templatize
 
 ROOT = Path(__file__).parents[1]
 WEB = ROOT / "ceguan" / "web"
-CATALOG = WEB / "locale" / "en" / "LC_MESSAGES" / "django.po"
+LOCALE = WEB / "locale"
+CATALOG = LOCALE / "en" / "LC_MESSAGES" / "django.po"
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
 KEYWORDS = {
     **dict.fromkeys(("_", "gettext", "gettext_lazy", "gettext_noop"), None),
     **dict.fromkeys(("ngettext", "ngettext_lazy"), (1, 2)),
@@ -83,11 +86,16 @@ def _complete(text: str | tuple[str, ...] | list[str]) -> bool:
 
 
 def _write(catalog: Catalog) -> None:
+    """The English source, then every compiled catalogue (Chinese holds only what Django itself leaves in English)."""
     CATALOG.parent.mkdir(parents=True, exist_ok=True)
     with CATALOG.open("wb") as file:
-        write_po(file, catalog, width=110, sort_output=True, omit_header=False, include_lineno=False)
-    with CATALOG.with_suffix(".mo").open("wb") as file:
-        write_mo(file, catalog)
+        write_po(file, catalog, width=110, sort_output=True, omit_header=True, include_lineno=False)
+    for source in LOCALE.glob("*/LC_MESSAGES/django.po"):
+        with source.open("rb") as file:
+            read = read_po(file, locale=source.parts[-3])
+        with source.with_suffix(".mo").open("wb") as file:
+            read.creation_date = MADE  # the same texts give the same file
+            write_mo(file, read)
 
 
 if __name__ == "__main__":

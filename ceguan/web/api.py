@@ -108,7 +108,13 @@ def _point(one: objects.Found) -> dict[str, Any]:
 
 @api.get("/map", response=dict[str, Any], summary="地图上的点位，按列", tags=["points"])
 def map_payload(
-    request: HttpRequest, kind: str = "", region: str = "", status: str = "", verdict: str = "", q: str = "", bbox: str = ""
+    request: HttpRequest,
+    kind: str = "",
+    region: str = "",
+    status: str = "",
+    verdict: str = "",
+    q: str = "",
+    bbox: str = "",
 ) -> dict[str, Any]:
     """The columns the map draws; the same filters as /points."""
     return objects.columns(objects.find(request.user, objects.Query.read(request.GET), clock.now()))
@@ -183,8 +189,9 @@ def _completeness(found: Point, one: Series, kind: Kind, start: float, end: floa
 
 def _reading(row: dict[str, Any]) -> dict[str, Any]:
     told = {
-        "time": _time(row["ts"]), "version": row["ver"], "value": _number(row["value"]), "converted": _number(row["zs"]),
-        "min": _number(row["vmin"]), "max": _number(row["vmax"]), "total": _number(row["cou"]), "device_flag": row["flag"],
+        "time": _time(row["ts"]), "version": row["ver"], "value": _number(row["value"]),
+        "converted": _number(row["zs"]), "min": _number(row["vmin"]), "max": _number(row["vmax"]), "total": _number(row["cou"]),
+        "device_flag": row["flag"],
         "received": _time(row["recv"]), "frame": str(FrameRef.unpack(row["frame"])),
     }  # fmt: skip
     if "decision" in row:
@@ -223,14 +230,15 @@ def _verdict(found: Point, row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row["id"], "point": found.code, "rule": row["rule"], "time": _time(row["ts"]), "version": row["ver"],
         "outcome": row["outcome"], "value": _number(row["value"]), "level": row["level"], "edition": row["edition"],
-        "clause": row["clause"], "sentence": told["sentence"], "detail": told["detail"], "made_at": _time(row["made_at"]),
+        "clause": row["clause"], "sentence": told["sentence"], "detail": told["detail"],
+        "made_at": _time(row["made_at"]),
     }  # fmt: skip
 
 
 @api.get("/findings", response=Page, summary="发现（报警）", tags=["findings"])
 def findings(request: HttpRequest, state: str = "open", limit: int = 500, offset: int = 0) -> dict[str, Any]:
-    """`state`: open (all that are not closed), or one of open, claimed, case, ended, dismissed after a colon: `=claimed`."""
-    states = [state[1:]] if state.startswith("=") else list(Finding.OPEN_STATES)
+    """`state`: open (whatever is not closed), unclaimed, claimed, case, ended or dismissed."""
+    states = {"open": Finding.OPEN_STATES, "unclaimed": ("open",)}.get(state, (state,))
     found = rights.visible_findings(request.user).filter(state__in=states).select_related("point")
     part = found[max(0, offset) : max(0, offset) + min(max(1, limit), 1000)]
     return {"total": found.count(), "items": [_finding(one) for one in part]}

@@ -46,10 +46,15 @@ def _permit(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Lin
         if scale is None:
             continue
         basis = gettext("日均") if row.basis == "day" else gettext("小时")
-        word = f"{gettext('许可限值')} {row.high:g} ({basis}{'，' + gettext('折算') if row.converted else ''}) "
-        yield Line(row.high * scale, word + f"{row.standard} {row.clause}", converted=row.converted, permit=True)
+        basis += ", " + gettext("折算") if row.converted else ""
+        word = _said(gettext("许可限值"), row.high, f"({basis}) {row.standard} {row.clause}")
+        yield Line(row.high * scale, word, converted=row.converted, permit=True)
         if row.low is not None:
-            yield Line(row.low * scale, f"{gettext('下限')} {row.low:g} {row.standard}", low=True, permit=True)
+            yield Line(row.low * scale, _said(gettext("下限"), row.low, row.standard), low=True, permit=True)
+
+
+def _said(word: str, value: float, cite: str) -> str:
+    return f"{word} {value:g} {cite}"
 
 
 def _air(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Line]:
@@ -57,7 +62,7 @@ def _air(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Line]:
     for row in in_force(AirLimit, day, pollutant=POLLUTANTS.get(series.factor, ""), averaging=averaging):
         scale = units.factor(row.unit, series.unit)
         if row.phase in ("", "transition") and scale is not None:
-            yield Line(row.class2 * scale, f"{gettext('二级')} {row.class2:g} {row.cite}")
+            yield Line(row.class2 * scale, _said(gettext("二级"), row.class2, row.cite))
 
 
 def _water(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Line]:
@@ -65,26 +70,26 @@ def _water(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Line
     if not target or not item:
         return
     row = water.limit(item, "lake" if point.properties.get("waterbody") == "lake" else "river", day)
-    name = f"{water.CLASSES[int(target)]}{gettext('类')}"
+    name = gettext("%s类") % water.CLASSES[int(target)]
     if row.classes:
         value = row.classes[int(target) - 1]
-        yield Line(value, f"{name} {value:g} {row.cite}", low=row.kind == "min")
+        yield Line(value, _said(name, value, row.cite), low=row.kind == "min")
     elif row.lo is not None and row.hi is not None:
-        yield Line(row.lo, f"{row.lo:g} {row.cite}", low=True)
-        yield Line(row.hi, f"{row.hi:g} {row.cite}")
+        yield Line(row.lo, _said(gettext("下限"), row.lo, row.cite), low=True)
+        yield Line(row.hi, _said(gettext("上限"), row.hi, row.cite))
 
 
 def _noise(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Line]:
     if series.factor not in judge.NOISE_FACTORS:
         return
     for row in in_force(NoiseLimit, day, zone=str(point.properties.get("zone", ""))):
-        yield Line(row.day, f"{gettext('昼间')} {row.day:g} {row.cite}")
-        yield Line(row.night, f"{gettext('夜间')} {row.night:g} {row.cite}")
+        yield Line(row.day, _said(gettext("昼间"), row.day, row.cite))
+        yield Line(row.night, _said(gettext("夜间"), row.night, row.cite))
 
 
 def _radiation(point: Point, series: Series, kind: Kind, day: date) -> Iterator[Line]:
     for row in in_force(RadiationBackground, day, place=point.properties.get("background", "")):
         scale = units.factor(row.unit, series.unit)
         if scale is not None:
-            yield Line(row.low * scale, f"{gettext('本底下限')} {row.low:g} {row.place}", low=True)
-            yield Line(row.high * scale, f"{gettext('本底上限')} {row.high:g} {row.place}")
+            yield Line(row.low * scale, _said(gettext("本底下限"), row.low, row.place), low=True)
+            yield Line(row.high * scale, _said(gettext("本底上限"), row.high, row.place))

@@ -1,4 +1,4 @@
-"""What every request passes: sign-in unless a view says otherwise, a password that must be changed, refusals in words."""
+"""What every request passes: sign-in unless a view says otherwise, and a password that must be changed."""
 
 from __future__ import annotations
 

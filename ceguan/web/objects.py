@@ -191,6 +191,6 @@ def columns(found: list[Found]) -> dict[str, list]:
 
 def counts(found: list[Found]) -> dict[str, dict[str, int]]:
     """How many of each kind and status: what the totals above a list say."""
-    kinds = {kind: sum(one.kind == kind for one in found) for kind in POINT_KINDS}
-    states = {state: sum(one.status == state for one in found) for state in STATUSES}
+    kinds: dict[str, int] = {kind: sum(one.kind == kind for one in found) for kind in POINT_KINDS}
+    states: dict[str, int] = {state: sum(one.status == state for one in found) for state in STATUSES}
     return {"kind": kinds, "status": states}

@@ -1,4 +1,4 @@
-"""What the public sees of the air: per station and for the city, this hour and the 24 before; nothing else of the house.
+"""What the public sees of the air: per station and for the city, this hour and those before; nothing else.
 
 Everything comes from the hourly AQI verdicts of stations that are marked public. The city's concentration is the mean
 of its stations' hourly concentrations, rounded (GB/T 8170), and its AQI the index of those means.
@@ -113,7 +113,9 @@ def _told(row: dict[str, Any] | None, ts: int) -> Hour:
     detail = orjson.loads(row["detail"])
     aqi = int(row["value"]) if row["outcome"] == "given" else None
     why = "" if aqi is not None else objects.sentence(detail)
-    return Hour(ts, aqi, detail.get("level", 0), tuple(detail.get("primary", ())), detail["values"], why, row["edition"])
+    return Hour(
+        ts, aqi, detail.get("level", 0), tuple(detail.get("primary", ())), detail["values"], why, row["edition"]
+    )
 
 
 def _city(stations: list[Place], hour: int) -> Place:
@@ -151,3 +153,7 @@ def advice(words: AqiClass) -> str:
 
 def class_name(words: AqiClass) -> str:
     return words.en if get_language() == "en" else words.zh
+
+
+def colour_name(words: AqiClass) -> str:
+    return words.colour_en if get_language() == "en" else words.colour_zh

@@ -67,7 +67,7 @@ class Window(NamedTuple):
 
     @classmethod
     def read(cls, given: Mapping[str, str], now: float) -> Window:
-        """From `kind`, `span` and `end` (the last Beijing day shown); what cannot be read falls to hour, 7 days, now."""
+        """From `kind`, `span`, `end` (the last Beijing day shown); what cannot be read becomes hour, 7 days, now."""
         words = {kind.name.lower(): kind for kind in Kind}
         kind = words.get(given.get("kind", ""), Kind.HOUR)
         span = given.get("span", "")
@@ -134,13 +134,19 @@ def chart(one: Track) -> dict[str, Any]:
         "t": times, "raw": _numbers(table["value"]), "force": _numbers(table["value_in_force"]),
         "zs": _numbers(table["zs_in_force"]) if converted else None, "flag": table["flag"].to_pylist(),
         "flags": [{"t": f["ts"], "text": f"{f['test_word']}: {f['outcome_word']}"} for f in one.flags],
-        "decisions": [
-            {"from": d["ts_from"], "to": d["ts_to"], "text": f"{d['word']} · {d['who']} · {d['why']}", "mark": d["word"][:1]}
-            for d in one.decisions
-        ],
+        "decisions": [_seal(decision) for decision in one.decisions],
         "gaps": [{"from": begin, "to": until, "text": said} for begin, until, _, said in one.gaps],
         "limits": [line._asdict() for line in one.limits],
     }  # fmt: skip
+
+
+def _seal(decision: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "from": decision["ts_from"],
+        "to": decision["ts_to"],
+        "mark": decision["word"][:1],
+        "text": f"{decision['word']} · {decision['who']} · {decision['why']}",
+    }
 
 
 def _every(table: pa.Table) -> int:

@@ -26,7 +26,9 @@ class Drawing:
         self.scale = (WIDTH - 20) / (span * self.stretch)
         self.height = round(max(self.north - min(lats, default=0), 0.02) * self.scale) + 20
         self.width = WIDTH
-        self.districts = [{"path": self._path(r.geometry), "name": name(r), **self._middle(r.geometry)} for r in regions]
+        self.districts = [
+            {"path": self._path(r.geometry), "name": name(r), **self._middle(r.geometry)} for r in regions
+        ]
         self.rivers = [self._path(f.geometry) for f in features if f.kind == "river"]
         self.lakes = [self._path(f.geometry) for f in features if f.kind == "lake"]
 

@@ -1,7 +1,7 @@
 """Layers of the map as a table: kind of point, shape, the rules whose verdict fills it, the grades with their colours.
 
-AQI colours are read from standards/aqi_classes.csv. For water, 环办〔2011〕22号 names blue, green, yellow, orange and red;
-the shades are ours. Within and over are the platform's own malachite and cinnabar. Each grade carries a mark, so that
+AQI colours are read from standards/aqi_classes.csv. For water, 环办〔2011〕22号 names blue, green, yellow,
+orange and red; the shades are ours. Within and over are the platform's own malachite and cinnabar. Each grade carries a mark, so that
 no colour speaks alone.
 """
 
@@ -76,7 +76,14 @@ def aqi_grades(day: date) -> tuple[Grade, ...]:
 @cache
 def water_grades() -> tuple[Grade, ...]:
     return tuple(
-        Grade(f"water-{code}", Label(f"{name}类", f"class {name}".replace("劣Ⅴ", "worse than Ⅴ")), name[:1], fill, ink, code)
+        Grade(
+            f"water-{code}",
+            Label(f"{name}类", f"class {name}".replace("劣Ⅴ", "worse than Ⅴ")),
+            name[:1],
+            fill,
+            ink,
+            code,
+        )
         for code, (name, fill, ink) in enumerate(WATER, 1)
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
@@ -16,6 +18,11 @@ from django.views.i18n import set_language
 class SignIn(LoginView):
     template_name = "account/sign_in.html"
     redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        del context["site"]  # Django's word for the host; ours is the frame of the page
+        return context
 
 
 class ChangePassword(PasswordChangeView):

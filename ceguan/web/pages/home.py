@@ -6,6 +6,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.urls import path
 
 from ceguan import settings as values
@@ -45,7 +46,14 @@ def help_page(request: HttpRequest) -> HttpResponse:
     return render(request, "help/help.html", {"settings": values.SETTINGS})
 
 
+@login_not_required
+def icon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask for this name whatever the page says."""
+    return redirect(static("icon.svg"), permanent=True)
+
+
 urls = [
+    path("favicon.ico", icon, name="favicon"),
     path("", home, name="home"),
     path("search/", search, name="search"),
     path("help/", help_page, name="help"),

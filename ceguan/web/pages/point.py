@@ -33,7 +33,8 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     context: dict[str, Any] = {
         "point": point, "now": now, "window": window, "shown": shown, "all_series": chosen, "kinds": series.KINDS,
         "spans": series.SPANS, "view": "table" if request.GET.get("view") == "table" else "chart",
-        "can_decide": rights.can(request.user, "decide", point), "can_export": rights.can(request.user, "export", point),
+        "can_decide": rights.can(request.user, "decide", point),
+        "can_export": rights.can(request.user, "export", point),
         "chart_url": f"{reverse('point-series', args=[point.code])}?{request.GET.urlencode()}",
     }  # fmt: skip
     context |= _state(request.user, point, chosen, now) | _series(point, shown, window, request, now)
@@ -56,9 +57,11 @@ def _series(
     if shown is None:
         return {"track": None}
     one = series.track(point, shown, window)
-    rows = Paginator(series.rows(one), TABLE_ROWS).get_page(request.GET.get("page")) if "table" in request.GET.get(
-        "view", ""
-    ) else None
+    rows = (
+        Paginator(series.rows(one), TABLE_ROWS).get_page(request.GET.get("page"))
+        if "table" in request.GET.get("view", "")
+        else None
+    )
     return {"track": one, "rows": rows, "completeness": series.completeness(one, now)}
 
 
@@ -116,7 +119,13 @@ def verdict_words(point: Point, row: dict[str, Any]) -> dict[str, Any]:
     """A verdict row of the ledger with its grade, rule and sentence in words."""
     detail = orjson.loads(row["detail"]) if isinstance(row["detail"], str) else row["detail"]
     given = layers.grade(point.kind, row["outcome"], row["level"], row["value"] or 0, beijing(row["ts"]).date())
-    return {**row, "detail": detail, "grade": given, "rule_word": rule_word(row["rule"], detail), "sentence": objects.sentence(detail)}
+    return {
+        **row,
+        "detail": detail,
+        "grade": given,
+        "rule_word": rule_word(row["rule"], detail),
+        "sentence": objects.sentence(detail),
+    }
 
 
 def rule_word(rule: str, detail: dict[str, Any]) -> str:

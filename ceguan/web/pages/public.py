@@ -15,7 +15,7 @@ from ceguan.web.map import drawing, layers
 from ceguan.words import beijing
 
 TALL = 96
-"""Height of the hourly bars in pixels at AQI 300 and above."""
+"""Height of the tallest hourly bar; bars share one scale, from 0 to at least 100."""
 
 
 @login_not_required
@@ -38,9 +38,13 @@ def _chosen(chosen: public_air.Place, found: public_air.Board, now: float) -> di
         "age": max(0, int((now - (found.hour or 0) - public_air.HOUR) // 60)),
         "words": words,
         "class_name": public_air.class_name(words) if words else "",
+        "colour": public_air.colour_name(words) if words else "",
         "advice": public_air.advice(words) if words else "",
-        "six": [(public_air.COLUMNS[c], chosen.now.values.get(c), public_air.UNITS[c], int(c == "co_1h")) for c in public_air.COLUMNS],
-        "bars": [_bar(i, hour) for i, hour in enumerate(chosen.hours)],
+        "six": [
+            (word, chosen.now.values.get(column), public_air.UNITS[column], int(column == "co_1h"))
+            for column, word in public_air.COLUMNS.items()
+        ],
+        "bars": _bars(chosen.hours),
         "map": picture,
         "dots": [(place, picture.place(place.lon, place.lat)) for place in found.stations],
         "grades": layers.aqi_grades(beijing(found.hour or 0).date()),
@@ -48,13 +52,17 @@ def _chosen(chosen: public_air.Place, found: public_air.Board, now: float) -> di
     }
 
 
-def _bar(place: int, hour: public_air.Hour) -> dict[str, Any]:
-    """One of 24 bars in a box 720 wide: the AQI as height and as figure, the class as colour."""
-    tall = max(4, round(min(hour.aqi or 0, 300) / 300 * TALL))
-    return {
-        "x": place * 30 + 3, "middle": place * 30 + 15, "y": 20 + TALL - tall, "tall": tall, "hour": hour,
-        "end": hour.ts + public_air.HOUR, "label": place % 3 == 2, "top": 16 + TALL - tall,
-    }  # fmt: skip
+def _bars(hours: tuple[public_air.Hour, ...]) -> list[dict[str, Any]]:
+    """24 bars in a box 720 wide: the AQI as height and as figure, the class as colour."""
+    full = max(100, *(hour.aqi or 0 for hour in hours))
+    bars = []
+    for place, hour in enumerate(hours):
+        tall = max(4, round((hour.aqi or 0) / full * TALL))
+        bars.append(
+            {"x": place * 30 + 3, "middle": place * 30 + 15, "y": 20 + TALL - tall, "tall": tall, "hour": hour,
+             "end": hour.ts + public_air.HOUR, "label": place % 3 == 2, "top": 16 + TALL - tall}
+        )  # fmt: skip
+    return bars
 
 
 urls = [path("public/", page, name="public")]

@@ -206,7 +206,7 @@ GAP_LOOKS = {"maintenance": "maintenance", "factor": "device", "bad_frame": "crc
 
 @register.inclusion_tag("pieces/gapbar.html")
 def gap_bar(gaps: Iterable[tuple[float, float, str, str]], start: float, end: float, now: float = 0) -> dict[str, Any]:
-    """The span [start, end) as a strip; each gap (from, to, cause code, cause in words) coloured by cause, said in words.
+    """The span [start, end) as a strip; each gap (from, to, cause code, cause in words) coloured by its cause.
 
     `now` > 0 greys what has not come yet.
     """

@@ -58,6 +58,7 @@ function over(plot, data, font) {
   ctx.save();
   ctx.font = font.replace("12px", `${11 * ratio}px`);
   ctx.beginPath(); ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height); ctx.clip();
+  ctx.textAlign = "left"; ctx.textBaseline = "alphabetic";
   for (const limit of data.limits) {
     const y = plot.valToPos(limit.value, "y", true);
     ctx.strokeStyle = ctx.fillStyle = limit.permit ? tone("--cinnabar") : tone("--gamboge");

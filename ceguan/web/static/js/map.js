@@ -2,6 +2,7 @@
 
 import * as maplibre from "../vendor/maplibre-gl-6.17.0.js";
 
+
 const box = document.getElementById("map");
 const tone = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const RING = { live: ["#2f8f6b", []], late: ["#c98a00", [5, 2]], silent: ["#c0392b", [2, 2]], fault: ["#c0392b", [4, 3]],
@@ -111,6 +112,12 @@ function bounds(base) {
   return all.isEmpty() ? [[73, 18], [135, 54]] : all;
 }
 
+/** Room for the legend where it lies on the map. */
+function margins() {
+  const legend = document.querySelector(".map-legend"), over = getComputedStyle(legend).position === "absolute";
+  return { top: 24, left: 24, right: 24, bottom: over ? legend.offsetHeight + 16 : 24 };
+}
+
 function openCard(code) {
   const address = new URL(location.href);
   address.searchParams.set("at", code);
@@ -121,13 +128,12 @@ function openCard(code) {
 async function draw() {
   const base = await (await fetch(box.dataset.base)).json();
   maplibre.setWorkerUrl(new URL(box.dataset.worker, location.href).href);
-  const map = new maplibre.Map({ container: box, style: style(base), bounds: bounds(base), fitBoundsOptions: { padding: 24 },
+  const map = new maplibre.Map({ container: box, style: style(base), bounds: bounds(base), fitBoundsOptions: { padding: margins() },
     attributionControl: false, dragRotate: false, pitchWithRotate: false, fadeDuration: 0, maxZoom: 16 });
   map.touchZoomRotate.disableRotation();
   map.addControl(new maplibre.NavigationControl({ showCompass: false }), "top-right");
   map.addControl(new maplibre.ScaleControl({ maxWidth: 96 }), "bottom-right");
-  map.on("styleimagemissing", ({ id }) => {
-    if (map.hasImage(id)) return;
+  map.setMissingStyleImageResolver((id) => {
     const { image, scale } = id.startsWith("name|") ? label(id) : symbol(id);
     map.addImage(id, image, { pixelRatio: scale });
   });
