@@ -1,18 +1,23 @@
 """接入: an unknown device becomes the device of a point, once a person has confirmed the unit of each factor.
 
 Until then its frames are stored and answered, and counted nowhere. What a standard prints as the unit is only a
-proposal: practice differs (dust stations send µg/m³ where HJ 212-2017 表B.2 prints ng/m³).
+suggestion: practice differs (dust stations send µg/m³ where HJ 212-2017 表B.2 prints ng/m³). Which kind of point a
+system code (ST) speaks of is the table systems.csv.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import date
+from functools import cache
+from typing import NamedTuple
 
 from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from ceguan.intake.hj212.frame import decode
+from ceguan.intake.sheets import table
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, Point, Series, User
 from ceguan.standards import factors, units
@@ -20,118 +25,227 @@ from ceguan.store import RecordNotFoundError, Store
 from ceguan.words import beijing
 
 HOURLY = frozenset({"2061", "2031"})
-MOST_FACTORS = 200
+LONGEST_MN = 40
 
 
 class AdoptionError(ValueError):
-    """The device cannot be adopted like this; the message says why and what would do."""
+    """It cannot be done like this; the message says why and what would do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A factor that an unknown device sends. `value`: the last one, as sent. `unit`: proposed, "" if nobody knows."""
+class System(NamedTuple):
+    """A row of systems.csv; `point_kind` is "" where no kind of point fits."""
 
-    code: str
-    current: str
+    st: str
     name: str
-    value: str
-    unit: str
+    name_en: str
+    point_kind: str
+    trust: str
     source: str
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An unknown device and what it sent."""
+    """An unknown device. `factors`: code → last value, as sent; `every_seconds`: how often it seems to report."""
 
     mn: str
-    first: float
-    last: float
+    first_recv: float
+    last_recv: float
     frames: int
     st: str
     cns: tuple[str, ...]
-    factors: tuple[Sent, ...]
+    factors: dict[str, str]
     source: str
 
+    @property
+    def system(self) -> System | None:
+        return systems().get(self.st)
 
-def waiting(store: Store) -> list[Waiting]:
-    """Devices that wait for adoption, the latest heard first."""
-    return [_waiting(row) for row in store.unknown_devices()]
-
-
-def one_waiting(store: Store, mn: str) -> Waiting | None:
-    return next((device for device in waiting(store) if device.mn == mn), None)
-
-
-def _waiting(row: Mapping[str, Any]) -> Waiting:
-    sent = tuple(_sent(code, str(value)) for code, value in list(row["factors"].items())[:MOST_FACTORS])
-    return Waiting(
-        row["mn"], row["first_recv"], row["last_recv"], row["frames"], row["st"], tuple(row["cns"]), sent, row["source"]
-    )
+    @property
+    def every_seconds(self) -> int:
+        uploads = {cn for cn in self.cns if cn.startswith("20")}
+        return 3600 if uploads and uploads <= HOURLY else 600
 
 
-def _sent(code: str, value: str) -> Sent:
-    known = factors.find(code)
-    current = factors.current_code(code)
-    if known is None:
-        return Sent(code, current, code, value, "", "")
-    return Sent(code, current, known.name, value, known.symbol or known.unit, known.source)
+class Suggestion(NamedTuple):
+    """The unit of one factor, for a person to confirm. `code` is the 2017 code of `sent`; `unit` "" = nobody knows."""
+
+    code: str
+    sent: str
+    name: str
+    last: str
+    unit: str
+    choices: tuple[str, ...]
+    series_unit: str
+    standard: str
 
 
-def proposed_units(device: Waiting, point: Point) -> dict[str, str]:
-    """Factor (2017 code) → unit to show in the form: that of the point's series, else the standard's."""
-    have = dict(point.series.values_list("factor", "unit"))
-    return {sent.current: have.get(sent.current, sent.unit) for sent in device.factors}
+@cache
+def systems() -> dict[str, System]:
+    return {row["st"]: System(**row) for row in table("systems.csv")}
+
+
+# ── who waits, and for what ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def waiting(store: Store, now: float) -> list[Waiting]:
+    """Devices that wait for adoption, the latest heard first; not those adopted since the clockwork last looked."""
+    known = set(adopted(beijing(now).date()).values_list("mn", flat=True))
+    return [
+        Waiting(
+            row["mn"], row["first_recv"], row["last_recv"], row["frames"], row["st"], tuple(row["cns"]),
+            {code: str(last) for code, last in row["factors"].items()}, row["source"],
+        )
+        for row in store.unknown_devices()
+        if row["mn"] not in known
+    ]  # fmt: skip
+
+
+def adopted(today: date) -> QuerySet[Device]:
+    """Devices that count: adopted and not retired by `today`."""
+    return Device.objects.filter(Q(retired_on=None) | Q(retired_on__gt=today))
+
+
+def candidates(user: User, st: str) -> list[Point]:
+    """Points this person may adopt a device to; those of the kind that the system code speaks of come first."""
+    system = systems().get(st)
+    found = rights.visible_points(user).filter(closed_on=None).select_related("region", "enterprise")
+    reached = [point for point in found.order_by("code") if rights.can(user, "adopt", point)]
+    return sorted(reached, key=lambda point: not system or point.kind != system.point_kind)
+
+
+def suggestions(sent: Mapping[str, str], point: Point | None) -> list[Suggestion]:
+    """A unit for each factor sent: that of the point's series, else what the standard prints.
+
+    Choices are the units of the same kind, all units where the kind is not known. A factor sent under its old and its
+    new code is asked about once.
+    """
+    have = dict(point.series.values_list("factor", "unit")) if point else {}
+    found: dict[str, Suggestion] = {}
+    for code, last in sent.items():
+        current = factors.current_code(code)
+        if current not in found:
+            found[current] = _suggestion(code, current, last, have.get(current, ""))
+    return list(found.values())
+
+
+def _suggestion(sent: str, current: str, last: str, series_unit: str) -> Suggestion:
+    known = factors.find(sent)
+    printed = (known.symbol or known.unit) if known else ""
+    unit = series_unit or printed
+    return Suggestion(current, sent, known.name if known else "", last, unit, _choices(unit), series_unit, printed)
+
+
+def _choices(unit: str) -> tuple[str, ...]:
+    """The unit itself in the spelling given, then the others it converts to."""
+    row = units.find(unit)
+    others = [one.unit for one in units.table() if row is None or one.base == row.base]
+    return tuple(dict.fromkeys([*filter(None, [unit]), *others]))
+
+
+def edition(store: Store, mn: str) -> str:
+    """The edition that the last held frame claims, 2017 when none says."""
+    held = store.held_frames(mn)
+    try:
+        claimed = decode(store.frame(held[-1]).payload).edition if held else None
+    except RecordNotFoundError:
+        claimed = None
+    return str(claimed or 2017)
+
+
+# ── what a person does ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @transaction.atomic
 def adopt(
-    mn: str, point: Point, confirmed: Mapping[str, str], user: User, reason: str, take_held: bool, now: float,
-    store: Store | None = None,
+    mn: str, point: Point, units: Mapping[str, str], user: User, reason: str, take_held: bool, now: float, *,
+    every_seconds: int = 600, minute_interval: int = 10, edition: str = "2017",
 ) -> Device:  # fmt: skip
-    """Make `mn` a device of `point` with series for the factors in `confirmed` (2017 code → unit), audited.
+    """Make `mn` a device of `point`, with a series for each factor (2017 code) that has a unit here; audited.
 
-    With `take_held` the clockwork also takes in what was held so far. With a `store`, edition and password are those of
-    the last held frame. A retired device may be adopted anew.
+    A factor with "" is left unconfirmed: what it sends is not counted. With `take_held` the clockwork also takes in
+    what was held so far. A retired device may be adopted anew.
 
-    Raises Forbidden without the right to adopt at this point, AdoptionError when the MN is in use, the point is closed,
-    the reason is missing, or a unit is not in the table or cannot be converted to that of the point's series.
+    Raises Forbidden without the right to adopt at this point; AdoptionError when the MN is in use, the point is closed,
+    the reason is missing, or a unit is unknown or cannot be converted to that of the point's series.
     """
     rights.require(user, "adopt", point)
-    today = beijing(now).date()
-    before = Device.objects.filter(mn=mn).select_related("point").first()
-    _check(mn, point, confirmed, reason, before if before and not _retired(before, now) else None)
-    edition, password = _speaks(store, mn)
+    confirmed = {factor: unit for factor, unit in units.items() if unit}
+    before = Device.objects.select_related("point").filter(mn=mn).first()
+    if before and not _retired(before, now):
+        raise AdoptionError(f"{mn} 已接入 {before.point}；先停用才能改接")
+    _check(mn, point, reason)
+    added = _add_series(point, confirmed)
     device = before or Device(mn=mn)
-    device.point, device.units, device.take_held = point, dict(confirmed), take_held
-    device.edition, device.password, device.adopted_by = edition, password, user
-    device.every_seconds = _every(store, mn)
+    device.point, device.units, device.take_held, device.adopted_by = point, confirmed, take_held, user
+    device.every_seconds, device.minute_interval, device.edition = every_seconds, minute_interval, edition
     device.retired_on = None
     device.save()
-    added = _add_series(point, confirmed)
     detail = {
-        "mn": mn, "point": point.code, "units": dict(confirmed), "take_held": take_held, "series_added": added,
-        "edition": edition, "on": today.isoformat(),
+        "mn": mn, "point": point.code, "units": confirmed, "series_added": added, "take_held": take_held,
+        "every_seconds": every_seconds, "minute_interval": minute_interval, "edition": edition,
     }  # fmt: skip
     audit.record(user, "adopt", f"device:{mn}", reason, detail, now)
     return device
 
 
-def _check(mn: str, point: Point, confirmed: Mapping[str, str], reason: str, in_use: Device | None) -> None:
-    if not mn:
-        raise AdoptionError("报文没有 MN，不能接入")
-    if len(mn) > 40:
-        raise AdoptionError("MN 超过 40 个字符，不能接入")
-    if in_use:
-        raise AdoptionError(f"{mn} 已接入 {in_use.point}，先停用才能改接")
+@transaction.atomic
+def confirm(device: Device, units: Mapping[str, str], user: User, reason: str, now: float) -> None:
+    """Confirm the units of more factors of an adopted device; from now on they count. Raises as `adopt`."""
+    rights.require(user, "adopt", device.point)
+    _need(reason)
+    confirmed = {factor: unit for factor, unit in units.items() if unit}
+    if not confirmed:
+        raise AdoptionError("没有选择单位")
+    added = _add_series(device.point, confirmed)
+    device.units = device.units | confirmed
+    device.save(update_fields=["units"])
+    detail = {"mn": device.mn, "units": confirmed, "series_added": added}
+    audit.record(user, "confirm_units", f"device:{device.mn}", reason, detail, now)
+
+
+@transaction.atomic
+def retire(device: Device, user: User, reason: str, now: float) -> None:
+    """From today the device is unknown again: stored and answered, not counted. Readings stay. Raises as `adopt`."""
+    rights.require(user, "adopt", device.point)
+    _need(reason)
+    if _retired(device, now):
+        raise AdoptionError(f"{device.mn} 已于 {device.retired_on} 停用")
+    device.retired_on = beijing(now).date()
+    device.save(update_fields=["retired_on"])
+    audit.record(user, "retire", f"device:{device.mn}", reason, {"mn": device.mn, "point": device.point.code}, now)
+
+
+def _check(mn: str, point: Point, reason: str) -> None:
+    if not mn or len(mn) > LONGEST_MN:
+        raise AdoptionError(f"MN 须有 1 到 {LONGEST_MN} 个字符")
     if point.closed_on:
         raise AdoptionError(f"{point} 已于 {point.closed_on} 停运")
+    _need(reason)
+
+
+def _need(reason: str) -> None:
     if not reason.strip():
-        raise AdoptionError("请写明接入的理由")
-    if not confirmed:
-        raise AdoptionError("至少确认一个因子的单位")
+        raise AdoptionError("请写明理由")
+
+
+def _retired(device: Device, now: float) -> bool:
+    return device.retired_on is not None and device.retired_on <= beijing(now).date()
+
+
+def _add_series(point: Point, confirmed: Mapping[str, str]) -> list[str]:
+    """Check each unit, add the series the point lacks, named by the table of factors; returns their codes."""
     have = dict(point.series.values_list("factor", "unit"))
     for factor, unit in confirmed.items():
         _check_unit(factor, unit, have.get(factor))
+    new = [factor for factor in confirmed if factor not in have]
+    for order, factor in enumerate(new, len(have)):
+        known, row = factors.find(factor), units.find(confirmed[factor])
+        Series.objects.create(
+            point=point, factor=factor, order=order, unit=row.unit if row else confirmed[factor],
+            name_zh=known.name if known else factor, name_en=known.name_en if known else "",
+            decimals=_decimals(known.format if known else ""),
+        )  # fmt: skip
+    return new
 
 
 def _check_unit(factor: str, unit: str, stored: str | None) -> None:
@@ -142,60 +256,7 @@ def _check_unit(factor: str, unit: str, stored: str | None) -> None:
         raise AdoptionError(f"因子 {factor} 的单位“{unit}”不能换算为点位已有的单位“{stored}”")
 
 
-def _retired(device: Device, now: float) -> bool:
-    return device.retired_on is not None and device.retired_on <= beijing(now).date()
-
-
-def _speaks(store: Store | None, mn: str) -> tuple[str, str]:
-    """(edition, password) of the last held frame; the commonest edition when nothing is held."""
-    held = store.held_frames(mn) if store else []
-    try:
-        frame = decode(store.frame(held[-1]).payload) if store and held else None
-    except RecordNotFoundError:
-        frame = None
-    edition = str(frame.edition) if frame and frame.edition else "2017"
-    return edition, ((frame.pw if frame else "") or "")[:20]
-
-
-def _every(store: Store | None, mn: str) -> int:
-    """How often a packet is due [s]: hourly for a device that sends only hours and days, else every ten minutes."""
-    device = one_waiting(store, mn) if store else None
-    uploads = {cn for cn in device.cns if cn.startswith("20")} if device else set()
-    return 3600 if uploads and uploads <= HOURLY else 600
-
-
-def _add_series(point: Point, confirmed: Mapping[str, str]) -> list[str]:
-    """Series for factors the point does not have yet, named by the table of factors; returns their codes."""
-    have = set(point.series.values_list("factor", flat=True))
-    new = [factor for factor in confirmed if factor not in have]
-    for order, factor in enumerate(new, len(have)):
-        known = factors.find(factor)
-        unit = units.find(confirmed[factor])
-        Series.objects.create(
-            point=point, factor=factor, order=order, unit=unit.unit if unit else confirmed[factor],
-            name_zh=known.name if known else factor, name_en=known.name_en if known else "",
-            decimals=_decimals(known.format if known else ""),
-        )  # fmt: skip
-    return new
-
-
 def _decimals(format_: str) -> int:
     """Digits behind the point of an HJ 212 format such as N5.2."""
     _, dot, digits = format_.partition(".")
     return int(digits) if dot and digits.isdigit() else 2
-
-
-@transaction.atomic
-def retire(device: Device, user: User, reason: str, now: float) -> None:
-    """From today the device is unknown again: stored and answered, not counted. Its readings stay.
-
-    Raises Forbidden, and AdoptionError without a reason or for a device that is retired.
-    """
-    rights.require(user, "adopt", device.point)
-    if not reason.strip():
-        raise AdoptionError("请写明停用的理由")
-    if _retired(device, now):
-        raise AdoptionError(f"{device.mn} 已于 {device.retired_on} 停用")
-    device.retired_on = beijing(now).date()
-    device.save(update_fields=["retired_on"])
-    audit.record(user, "retire", f"device:{device.mn}", reason, {"mn": device.mn, "point": device.point.code}, now)
