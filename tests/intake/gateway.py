@@ -77,11 +77,11 @@ class Device:
         self.socket.sendall(data)
 
     def answer(self):
-        """The next answer as a frame; None when the connection ends or stays silent."""
+        """The next answer as a frame; None when the connection ends; raises TimeoutError when nothing comes."""
         while b"\r\n" not in self._unread:
             try:
                 data = self.socket.recv(65536)
-            except (TimeoutError, ConnectionError):
+            except ConnectionError:
                 return None
             if not data:
                 return None
