@@ -39,7 +39,7 @@ from ceguan.words import BEIJING, Kind, Outcome, PointKind, Status, beijing
 
 log = logging.getLogger(__name__)
 
-BATCH_RECORDS = 20_000
+BATCH_RECORDS = 12_000
 STATUS_SECONDS = 10
 FORGET_HOURS = 400 * 24
 """For how many hours it is remembered whether anything at all was received."""

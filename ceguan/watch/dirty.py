@@ -59,6 +59,8 @@ class Dirty:
         if kind == _HOURLY:
             self.hours[point].add(hour)
             self.days[point].add(day_start(point_kind, hour))
+            if point in self.waiting:
+                self.waiting[point].discard(hour)
         elif kind == _MINUTELY:
             self.minutes[point].add(hour)
             if point_kind in _OUTLETS:
