@@ -190,8 +190,8 @@ def _completeness(found: Point, one: Series, kind: Kind, start: float, end: floa
 def _reading(row: dict[str, Any]) -> dict[str, Any]:
     told = {
         "time": _time(row["ts"]), "version": row["ver"], "value": _number(row["value"]),
-        "converted": _number(row["zs"]), "min": _number(row["vmin"]), "max": _number(row["vmax"]), "total": _number(row["cou"]),
-        "device_flag": row["flag"],
+        "converted": _number(row["zs"]), "min": _number(row["vmin"]), "max": _number(row["vmax"]),
+        "total": _number(row["cou"]), "device_flag": row["flag"],
         "received": _time(row["recv"]), "frame": str(FrameRef.unpack(row["frame"])),
     }  # fmt: skip
     if "decision" in row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ceguan.registry.models import AuditEvent
 from tests.city import PASSWORD
 
 
@@ -36,6 +37,7 @@ def test_who_must_change_the_password_gets_no_other_page_until_done(client, city
     user.refresh_from_db()
     assert not user.must_change_password
     assert not user.demo_password
+    assert AuditEvent.objects.get().action == "password"
     assert client.get("/search/").status_code == 200
 
 

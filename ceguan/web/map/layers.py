@@ -1,8 +1,8 @@
 """Layers of the map as a table: kind of point, shape, the rules whose verdict fills it, the grades with their colours.
 
 AQI colours are read from standards/aqi_classes.csv. For water, 环办〔2011〕22号 names blue, green, yellow,
-orange and red; the shades are ours. Within and over are the platform's own malachite and cinnabar. Each grade carries a mark, so that
-no colour speaks alone.
+orange and red; the shades are ours. Within and over are the platform's own malachite and cinnabar. Each grade carries
+a mark, so that no colour speaks alone.
 """
 
 from __future__ import annotations

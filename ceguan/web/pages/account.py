@@ -8,11 +8,15 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import LoginView, LogoutView, PasswordChangeView
+from django.db import transaction
 from django.http import HttpResponse
 from django.urls import path, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.i18n import set_language
+
+from ceguan import clock
+from ceguan.registry import audit
 
 
 class SignIn(LoginView):
@@ -33,7 +37,9 @@ class ChangePassword(PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         form.user.demo_password = form.user.must_change_password = False
-        answer = super().form_valid(form)
+        with transaction.atomic():
+            answer = super().form_valid(form)
+            audit.record(form.user, "password", f"user:{form.user.username}", "本人修改口令", {}, clock.now())
         messages.success(self.request, gettext("口令已修改，其他设备上的登录已失效。"))
         return answer
 

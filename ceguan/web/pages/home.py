@@ -41,6 +41,11 @@ def _find(user: User, words: str) -> dict[str, list]:
     }
 
 
+def inbox_count(request: HttpRequest) -> HttpResponse:
+    """The number in the top bar, asked for once a minute."""
+    return HttpResponse(rights.visible_findings(request.user).filter(state="open").count())
+
+
 @login_not_required
 def help_page(request: HttpRequest) -> HttpResponse:
     return render(request, "help/help.html", {"settings": values.SETTINGS})
@@ -56,5 +61,6 @@ urls = [
     path("favicon.ico", icon, name="favicon"),
     path("", home, name="home"),
     path("search/", search, name="search"),
+    path("inbox-count/", inbox_count, name="inbox-count"),
     path("help/", help_page, name="help"),
 ]
