@@ -1,15 +1,17 @@
-"""Frames that real programs sent: each one is taken, held or shown, none stops the clockwork."""
+"""Real input: frames that real programs sent are taken, held or shown; real hours of Beijing are judged."""
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 
 from ceguan.intake.hj212.frame import decode
 from ceguan.intake.hj212.readings import rows
 from ceguan.registry.models import Device, Point
 from ceguan.standards import factors
 from ceguan.store import RecordKind
-from tests.watch.world import HOUR, at
+from tests.watch.world import HOUR, at, series
 
 NOW = at("2026-06-01 12:00")
 
@@ -45,3 +47,31 @@ def test_the_collected_frames_are_held_and_after_adoption_become_readings(world,
     world.send("MNAIR", "hour", NOW + 3 * HOUR, {"a34004": 20})
     assert world.step(NOW + 5 * HOUR).readings > 20  # parts whose others never came, after the time they are waited for
     assert world.clockwork.materialiser.waiting == {}
+
+
+FACTORS = {"PM2.5": "a34004", "PM10": "a34002", "SO2": "a21026", "NO2": "a21004", "CO": "a21005", "O3": "a05024"}
+
+
+def test_two_months_of_a_real_station_are_imported_judged_and_their_holes_named(world, truth):
+    with open(truth / "standards/data_samples/uci_beijing_Dongsi_2014-01_02.csv", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    point, content, seen = world.city.points["air"], [], set()
+    Device.objects.filter(point=point).delete()
+    for number, line in enumerate(lines):
+        ts = at(f"{line['year']}-{int(line['month']):02}-{int(line['day']):02} {int(line['hour']):02}:00")
+        for name, factor in FACTORS.items():
+            if line[name] != "NA":
+                value = float(line[name]) / (1000 if name == "CO" else 1)
+                content.append([series(point, factor), 2, ts, value, "", number])
+                seen.add(ts)
+    world.json(RecordKind.IMPORT, NOW, {"file": "uci.csv", "by": "analyst", "rows": content})
+    report = world.step(NOW + HOUR)
+    assert (report.new, report.errors) == (len(content), [])
+    verdicts = world.store.verdicts(point.pk, "aqi-hour").to_pylist()
+    assert {row["ts"] for row in verdicts} == seen
+    assert {row["edition"] for row in verdicts} == {"HJ 633-2012"}
+    assert all(row["outcome"] == "given" and not math.isnan(row["value"]) for row in verdicts)
+    assert world.store.verdicts(point.pk, "aqi-day").num_rows == 59
+    holes = world.store.gaps([series(point, "a34004")], 2, 0, at("2014-03-01 00:00")).to_pylist()
+    missing = sum(line["PM2.5"] == "NA" for line in lines)
+    assert sum(gap["ts_to"] - gap["ts_from"] for gap in holes if gap["cause"] in ("file", "factor")) == missing * HOUR

@@ -135,8 +135,13 @@ def test_the_process_takes_in_what_comes_shows_its_heartbeat_and_stops_when_told
 
 
 @pytest.mark.service
-def test_once_works_off_what_there_is_and_ends(world):
-    world.send("MNAIR", "hour", T0, {"a34004": 20})
-    world.clockwork = None
+def test_once_works_off_what_there_is_seals_old_months_and_late_data_still_count(world):
+    world.send("MNGAS_OUTLET", "hour", T0, gas(30, zs=40))
     assert subprocess.run(clockwork("--once"), env=os.environ).returncode == 0
-    assert world.store.latest()["value"].to_pylist() == [20.0]
+    assert world.store.manifest()["month"].to_pylist() == ["2026-03"]
+    assert world.store.verdicts(rule="limit-hour:a21026")["outcome"].to_pylist() == ["within"]
+    world.send("MNGAS_OUTLET", "hour", T0, gas(30, zs=70), recv=T0 + 9 * HOUR)
+    assert subprocess.run(clockwork("--once"), env=os.environ).returncode == 0
+    found = world.store.verdicts(rule="limit-hour:a21026", all_versions=True).to_pylist()
+    assert [(row["outcome"], json.loads(row["inputs"])[0][3]) for row in found] == [("within", 0), ("over", 1)]
+    assert Finding.objects.get(rule="limit-hour:a21026").verdicts == [found[1]["id"]]
