@@ -178,5 +178,8 @@ class Heartbeat:
         self._written = time.monotonic()
         content = self._state | {"real": time.time(), "errors": list(self._errors)}
         scratch = self._path.with_suffix(".json.new")
-        scratch.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        scratch.replace(self._path)
+        try:
+            scratch.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+            scratch.replace(self._path)
+        except OSError as error:  # a full disk must not stop the clockwork; the pages see a heart that stands still
+            log.error("写不了心跳文件 %s：%s", self._path, error.strerror)

@@ -391,8 +391,8 @@ class Clockwork:
         occurrence = str(begin)
         same = Finding.objects.filter(point=row, rule=rule).order_by("-last_at").first()
         if same is not None and same.detail.get("value") == value and same.last_at.timestamp() >= begin - HOUR:
-            if same.last_at.timestamp() >= end:
-                return  # known, whatever became of it
+            if same.last_at.timestamp() >= end or same.state == "dismissed":
+                return  # this run is known, and whoever dismissed it meant the run, not one hour of it
             occurrence, begin = same.detail["occurrence"], same.detail["from"]
         hours = (end - begin) // HOUR + 1
         zh = f"{series.name}连续 {hours} 小时恒为 {value:g} {series.unit}（线索，不是结论）"

@@ -12,6 +12,7 @@ finds them in the archive again.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ from ceguan.store import BadFrame, Decision, DeviceDay, Position, Record, Record
 from ceguan.watch.register import Device, Point, Register, interval_seconds
 from ceguan.words import Kind, beijing
 
+log = logging.getLogger(__name__)
 Reading = tuple[Any, ...]
 _FRAME = RecordKind.FRAME
 _MOMENT = Kind.RT
@@ -105,7 +107,11 @@ class Materialiser:
         self._parts = {}
         for frames in waiting.values():
             for packed in frames:
-                record = self._fetch(packed)
+                try:
+                    record = self._fetch(packed)
+                except RecordNotFoundError:
+                    log.exception("分包消息的一部分在归档中读不出，其余部分照常处理")
+                    continue
                 self._join(decode(record.payload), record)
 
     def take(self, records: Iterable[Record]) -> Taken:

@@ -177,7 +177,7 @@ def payload(notice: Notice, settings: Settings) -> dict[str, object]:
 
 def link(finding: Finding, settings: Settings) -> str:
     base = settings.public_url or f"http://{settings.web_host}:{settings.web_port}"
-    return f"{base.rstrip('/')}/inbox?finding={finding.pk}"
+    return f"{base.rstrip('/')}/inbox/?finding={finding.pk}"
 
 
 def _beijing(moment: datetime) -> str:

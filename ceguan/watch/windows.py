@@ -172,8 +172,8 @@ def outcomes(track: Track, start: int, end: int, made_at: float) -> list[tuple[Q
             last = min(high, len(track.ts) - int(params["neighbours"]))
         if last <= low:
             continue
-        until = end if last == high else int(track.ts[last])
-        run = QualityRun(track.series.id, int(track.kind), start, until, result.test, result.version, params, made_at)
+        first, until = int(track.ts[low]), int(track.ts[last - 1]) + 1  # no more is proved than there was to test
+        run = QualityRun(track.series.id, int(track.kind), first, until, result.test, result.version, params, made_at)
         recorded.append((run, [] if result.why_not else _flags(track, result, low, last)))
     return recorded
 

@@ -9,6 +9,7 @@ import pytest
 
 from ceguan.registry.models import Device, Maintenance, PermitLimit, Series
 from ceguan.store import LedgerTakenError, RecordKind
+from ceguan.watch import findings
 from ceguan.watch.clockwork import Clockwork
 from ceguan.watch.findings import when
 from ceguan.watch.models import Change, Finding
@@ -399,6 +400,36 @@ def test_a_constant_value_at_an_outlet_is_one_lead_of_level_1_until_it_changes(w
     world.step(T0 + 15 * HOUR + 120)
     finding.refresh_from_db()
     assert finding.state == "ended"
+
+
+def test_a_constant_value_that_was_explained_is_not_raised_again_an_hour_later(world):
+    for hour in range(16):
+        world.send("MNGAS_OUTLET", "hour", T0 + hour * HOUR, gas(33.3, zs=40))
+        world.step(T0 + (hour + 1) * HOUR + 120)
+        if hour == 12:
+            finding = Finding.objects.get(rule="flatline:a21026")
+            findings.dismiss(finding, world.city.users["duty"], "停产，示值归零点", T0 + 13 * HOUR + 200)
+    assert Finding.objects.filter(rule="flatline:a21026").count() == 1
+
+
+def test_minutes_are_tested_too(world):
+    world.send("MNWATER_OUTLET", "minute", T0, {"w01001": 15.5})
+    Series.objects.get_or_create(point=world.city.points["water_outlet"], factor="w01001", defaults={"unit": "无量纲"})
+    Device.objects.filter(mn="MNWATER_OUTLET").update(units={"w01001": "无量纲"})
+    world.step(T0 + 700)
+    flags = world.store.flags([series(world.city.points["water_outlet"], "w01001")], Kind.MINUTE, 0, 1 << 40)
+    assert flags.select(["test", "outcome"]).to_pylist() == [{"test": "range", "outcome": 4}]
+
+
+def test_every_run_of_a_test_is_proved_with_version_and_parameters(world):
+    world.send("MNAIR", "hour", T0, AIR)
+    world.step(T0 + HOUR + 120)
+    runs = world.store.quality_runs([series(world.city.points["air"], "a34004")], Kind.HOUR, T0, T0 + HOUR).to_pylist()
+    proved = {run["test"]: (run["version"], json.loads(run["params"])) for run in runs}
+    assert proved["range"] == ("1", {"low": -5.0, "high": 2000.0})
+    assert set(proved) == {"missing", "range", "flat_line", "spike", "clock"}
+    assert "不足" in proved["spike"][1]["not_evaluated"]
+    assert {(run["ts_from"], run["ts_to"]) for run in runs} == {(T0, T0 + 1)}
 
 
 def test_only_one_clockwork_may_run(world):

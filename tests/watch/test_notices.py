@@ -63,7 +63,7 @@ def test_a_webhook_gets_the_finding_signed_and_once(city, listener):
     ((headers, body),) = listener.received
     content = json.loads(body)
     assert (content["title"], content["level"], content["point"]) == ("二氧化硫超标", 3, "gas_outlet")
-    assert content["link"] == f"https://sthj.example/inbox?finding={row.finding_id}"
+    assert content["link"] == f"https://sthj.example/inbox/?finding={row.finding_id}"
     assert headers["X-Ceguan-Signature"] == "sha256=" + hmac.new("钥匙".encode(), body, hashlib.sha256).hexdigest()
 
 
