@@ -198,12 +198,12 @@ def _zone(text: str | None) -> timezone:
 def interval(text: str, kind: Kind, label: str, minute_seconds: int = 600) -> int:
     """Start [UTC epoch s] of the interval that a time labels; a day without a clock names itself. Raises Refused."""
     at, clocked = moment(text)
-    if kind == Kind.RT:
-        return at
     if kind == Kind.DAY and not clocked:
         return at
     if not clocked:
         raise Refused(f"时间 {text} 没有时刻")
+    if kind == Kind.RT:
+        return at
     if interval_start(at, kind, minute_seconds) != at:
         raise Refused(f"时间 {text} 不在{ {Kind.MINUTE: '分钟区间', Kind.HOUR: '整点', Kind.DAY: '零点'}[kind] }上")
     return at if label == "start" else at - _length(kind, minute_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 import orjson
 
 STALE_SECONDS = 30.0
+NOT_SYNCHRONISED = 5
+"""TIME_ERROR of adjtimex(2)."""
 
 
 class Pulse(NamedTuple):
@@ -43,3 +46,13 @@ def _there(pid: Any) -> bool:
     except (OSError, TypeError, ValueError):
         return False
     return True
+
+
+def clock_synchronised() -> bool | None:
+    """Whether the kernel says that the server's clock follows a time source; None where it cannot be asked."""
+    timex = ctypes.create_string_buffer(512)  # struct timex with modes = 0: only asks
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    except (AttributeError, OSError):  # not Linux
+        return None
+    return None if state < 0 else state != NOT_SYNCHRONISED

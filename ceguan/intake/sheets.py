@@ -28,7 +28,7 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measurement as text. `number`: line in the file, the heading is line 1. `label`: end or start, "" = as told."""
+    """One measurement as text. `number`: line in the file, the heading is 1. `label`: end or start, "" = as told."""
 
     number: int
     station: str

@@ -1,0 +1,457 @@
+"""接入: how the devices report, who waits for adoption, what was no good frame, and the frame itself, byte by byte."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import orjson
+from django.conf import settings
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import path
+from django.utils.translation import get_language, gettext
+
+from ceguan import clock
+from ceguan.intake import adoption
+from ceguan.intake.hj212.frame import Frame, decode, without_secrets
+from ceguan.intake.hj212.readings import Upload, rows
+from ceguan.intake.pulse import clock_synchronised, pulse
+from ceguan.registry import rights
+from ceguan.registry.models import Device, Point, Series
+from ceguan.standards import factors
+from ceguan.store import Record, RecordKind, RecordNotFoundError
+from ceguan.watch.models import PointStatus
+from ceguan.web import series
+from ceguan.web.label import label, name
+from ceguan.web.store import store
+from ceguan.words import FrameRef, Kind, Label, Status, beijing
+
+ROWS = 50
+BAD_FRAMES = 2000
+"""How many of the newest bad frames the list goes back."""
+DUMPED = 4096
+"""Bytes of a record shown as hex."""
+PREVIEW = 160
+IMPORTED = 500
+WORST_FIRST = {Status.SILENT: 0, Status.FAULT: 1, Status.LATE: 2, Status.MAINTENANCE: 3, Status.LIVE: 4}
+PULSES = {
+    "running": Label("运行中", "running"),
+    "stalled": Label("无响应", "not responding"),
+    "stopped": Label("已停止", "stopped"),
+    "never": Label("没有启动过", "never started"),
+}
+ERRORS = {
+    "noise": Label("噪声：不成帧的字节", "noise: bytes that are no frame"),
+    "truncated": Label("不完整", "truncated"),
+    "length": Label("长度不符", "wrong length"),
+    "crc": Label("CRC 校验错误", "CRC error"),
+    "syntax": Label("格式错误", "syntax error"),
+    "refused": Label("拒收：未接入的设备", "refused: not adopted"),
+    "datatime": Label("没有可读的数据时间", "no readable DataTime"),
+    "future": Label("数据时间超前，已隔离", "dated in the future, quarantined"),
+    "archive": Label("归档中读不出", "not readable in the archive"),
+    "import": Label("导入记录不可用", "unusable import record"),
+    "decision": Label("审核记录不可用", "unusable decision record"),
+}
+RECORDS = {
+    RecordKind.FRAME: Label("HJ 212 帧", "HJ 212 frame"),
+    RecordKind.BAD: Label("坏帧", "bad frame"),
+    RecordKind.IMPORT: Label("文件导入", "file import"),
+    RecordKind.DECISION: Label("审核决定", "review decision"),
+}
+_SECRET = re.compile(rb"((?:PW|NewSK)=)([^;,&\r\n]+)", re.IGNORECASE)
+
+
+# ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def status(request: HttpRequest) -> HttpResponse:
+    """Every device of the person's region: last packet, delay, frames and errors of today; and how we are ourselves."""
+    rights.require(request.user, "intake")
+    now, query = clock.now(), request.GET.get("q", "").strip()
+    found = [one for one in _devices(request, now) if query.casefold() in one.searched]
+    context = {
+        "q": query,
+        "total": len(found),
+        "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
+        "health": _health(),
+        "here": "status",
+        "waiting_count": len(adoption.waiting(store(), now)),
+        "now": now,
+    }
+    return render(request, "intake/status.html", context)
+
+
+class DeviceRow(NamedTuple):
+    device: Device
+    state: str
+    why: str
+    last: float | None
+    day: dict[str, Any]
+    mean_delay: float | None
+    unconfirmed: int
+
+    @property
+    def searched(self) -> str:
+        return f"{self.device.mn} {self.device.point.code} {self.device.point.name_zh}".casefold()
+
+
+def _devices(request: HttpRequest, now: float) -> list[DeviceRow]:
+    """The devices this person may see, those with trouble first."""
+    today = beijing(now).date()
+    seen = adoption.adopted(today).filter(point__in=rights.visible_points(request.user)).select_related("point")
+    days = {day["mn"]: day for day in store().device_days(today.isoformat(), today.isoformat()).to_pylist()}
+    states = {row.point_id: row for row in PointStatus.objects.all()}
+    missing = _unconfirmed()
+    found = [_device(one, days.get(one.mn, {}), states.get(one.point_id), missing.get(one.mn, {})) for one in seen]
+    return sorted(found, key=lambda row: (WORST_FIRST.get(Status(row.state), 9), row.device.point.code, row.device.mn))
+
+
+def _device(device: Device, day: dict[str, Any], state: PointStatus | None, missing: dict[str, int]) -> DeviceRow:
+    before = state.last_packet.timestamp() if state and state.last_packet else None
+    last = day.get("last_recv")
+    return DeviceRow(
+        device, state.state if state else Status.PLANNED, state.why if state else "", last or before, day,
+        day["sum_delay"] / day["frames"] if day.get("frames") else None, len(missing),
+    )  # fmt: skip
+
+
+def _unconfirmed() -> dict[str, dict[str, int]]:
+    """MN → factor that has no confirmed unit → how often it was sent."""
+    found: dict[str, dict[str, int]] = {}
+    for mn, factor, count in store().note("unconfirmed") or ():
+        found.setdefault(mn, {})[factor] = count
+    return found
+
+
+def _health() -> dict[str, Any]:
+    """Our own processes, disk, clock, logs."""
+    values, real = settings.CEGUAN, time.time()
+    usage = store().usage()
+    gateway, clockwork = (pulse(values.folder / f"{name}.json", real) for name in ("gateway", "clockwork"))
+    free = 100 * usage.disk_free / usage.disk_total
+    return {
+        "gateway": gateway,
+        "gateway_word": label(PULSES[gateway.state]),
+        "clockwork": clockwork,
+        "clockwork_word": label(PULSES[clockwork.state]),
+        "failing": clockwork.said.get("failing"),
+        "errors": list(reversed(clockwork.said.get("errors", [])))[:5],
+        "backlog": store().backlog(),
+        "usage": usage,
+        "free_percent": free,
+        "disk_low": free < values.disk_low_percent,
+        "folder": str(values.folder),
+        "logs": str(values.folder / "logs"),
+        "synchronised": clock_synchronised(),
+        "demo_clock": bool(values.demo_clock),
+        "real": real,
+        "refuses": values.unknown_devices == "refuse",
+    }
+
+
+# ── waiting, adoption ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def waiting(request: HttpRequest) -> HttpResponse:
+    """Devices nobody has adopted and what they have sent."""
+    rights.require(request.user, "intake")
+    now = clock.now()
+    found = adoption.waiting(store(), now)
+    context = {
+        "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
+        "here": "waiting",
+        "waiting_count": len(found),
+        "may_adopt": rights.can(request.user, "adopt"),
+        "english": get_language() == "en",
+        "now": now,
+    }
+    return render(request, "intake/waiting.html", context)
+
+
+def adopt(request: HttpRequest) -> HttpResponse:
+    """Choose the point, confirm the units, confirm. As a fragment: the units for the point just chosen."""
+    rights.require(request.user, "adopt")
+    now, given = clock.now(), request.POST or request.GET
+    device = next((one for one in adoption.waiting(store(), now) if one.mn == given.get("mn", "")), None)
+    if device is None:
+        messages.info(request, gettext("这台设备不在待接入之列：可能已经接入。"))
+        return redirect("waiting")
+    points = adoption.candidates(request.user, device.st)
+    point = next((one for one in points if one.code == given.get("point")), None)
+    error = _adopted(request, device, point, now) if request.method == "POST" else ""
+    if error is None:
+        return redirect("intake")
+    context = {
+        "device": device,
+        "points": points,
+        "point": point,
+        "units": _kept(adoption.suggestions(device.factors, point), given),
+        "error": error,
+        "english": get_language() == "en",
+        "reason": given.get("reason", gettext("新设备接入")),
+        "every_seconds": given.get("every_seconds", device.every_seconds),
+        "minute_interval": given.get("minute_interval", 10),
+        "take_held": request.method != "POST" or "take_held" in given,
+    }
+    template = "intake/_units.html" if request.headers.get("HX-Request") else "intake/adopt.html"
+    return render(request, template, context, status=422 if error else 200)
+
+
+def _adopted(request: HttpRequest, device: adoption.Waiting, point: Point | None, now: float) -> str | None:
+    """Adopt as the form says; None when done, else what is wrong."""
+    given, units = request.POST, _units(request)
+    if point is None:
+        return gettext("请选择点位。")
+    if device.factors and not any(units.values()):
+        return gettext("至少确认一个因子的单位，否则它发来的数都不计入。")
+    try:
+        adoption.adopt(
+            device.mn, point, units, request.user, given.get("reason", ""), "take_held" in given, now,
+            every_seconds=_whole(given.get("every_seconds", ""), 10, 7 * 86400),
+            minute_interval=_whole(given.get("minute_interval", ""), 1, 60),
+            edition=adoption.edition(store(), device.mn),
+        )  # fmt: skip
+    except adoption.AdoptionError as error:
+        return str(error)
+    said = gettext("%(mn)s 已接入 %(point)s；时钟取走后开始计入，通常一两秒。")
+    messages.success(request, said % {"mn": device.mn, "point": name(point)})
+    return None
+
+
+def _units(request: HttpRequest) -> dict[str, str]:
+    return {key[5:]: value for key, value in request.POST.items() if key.startswith("unit:")}
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    """Raises AdoptionError unless the text is a whole number within the bounds."""
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise adoption.AdoptionError(gettext("%(text)s 应为 %(low)d 到 %(high)d 的整数")
+                                     % {"text": text or "—", "low": low, "high": high})  # fmt: skip
+    return int(text)
+
+
+def _kept(found: list[adoption.Suggestion], given: Any) -> list[adoption.Suggestion]:
+    """The suggestions with what the person had chosen already."""
+    return [one._replace(unit=given.get(f"unit:{one.code}", one.unit)) for one in found]
+
+
+def device(request: HttpRequest) -> HttpResponse:
+    """An adopted device: its confirmed units, factors that wait for one, retirement."""
+    rights.require(request.user, "intake")
+    now, mine = clock.now(), rights.visible_points(request.user)
+    found = get_object_or_404(
+        adoption.adopted(beijing(now).date()).select_related("point", "adopted_by"),
+        mn=(request.POST or request.GET).get("mn", ""), point__in=mine,
+    )  # fmt: skip
+    error = _changed(request, found, now) if request.method == "POST" else ""
+    if error is None:
+        return redirect("intake")
+    missing = _unconfirmed().get(found.mn, {})
+    sent = {code: str(count) for code, count in missing.items() if code not in found.units}
+    context = {
+        "device": found,
+        "confirmed": [(code, _factor_name(code), unit) for code, unit in sorted(found.units.items())],
+        "units": adoption.suggestions(sent, found.point),
+        "may_adopt": rights.can(request.user, "adopt", found.point),
+        "error": error,
+    }
+    return render(request, "intake/device.html", context, status=422 if error else 200)
+
+
+def _changed(request: HttpRequest, found: Device, now: float) -> str | None:
+    """Confirm units or retire, as the button says; None when done, else what is wrong."""
+    reason = request.POST.get("reason", "")
+    try:
+        if request.POST.get("do") == "retire":
+            adoption.retire(found, request.user, reason, now)
+            messages.success(request, gettext("%(mn)s 已停用；它再发来的帧暂存待接入。") % {"mn": found.mn})
+        else:
+            adoption.confirm(found, _units(request), request.user, reason, now)
+            messages.success(request, gettext("%(mn)s 的单位已确认，此后收到的数据计入。") % {"mn": found.mn})
+    except adoption.AdoptionError as error:
+        return str(error)
+    return None
+
+
+def _factor_name(code: str) -> str:
+    known = factors.find(code)
+    if known is None:
+        return ""
+    return (get_language() == "en" and known.name_en) or known.name
+
+
+# ── bad frames ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def bad(request: HttpRequest) -> HttpResponse:
+    """Bytes that were no good frame, newest first, with text and hex of their beginning."""
+    rights.require(request.user, "intake")
+    now, mn = clock.now(), request.GET.get("mn", "").strip()
+    beyond = set(Device.objects.exclude(point__in=rights.visible_points(request.user)).values_list("mn", flat=True))
+    found = [row for row in store().bad_frames(mn=mn or None, limit=BAD_FRAMES).to_pylist() if row["mn"] not in beyond]
+    page = Paginator(found, ROWS).get_page(request.GET.get("page"))
+    page.object_list = [_bad(row) for row in page.object_list]
+    context = {
+        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, "here": "bad",
+        "waiting_count": len(adoption.waiting(store(), now)),
+    }  # fmt: skip
+    return render(request, "intake/bad.html", context)
+
+
+def _bad(row: dict[str, Any]) -> dict[str, Any]:
+    try:
+        content = masked(store().frame(row["frame"]).payload)[:PREVIEW]
+    except RecordNotFoundError:
+        content = b""
+    return {
+        **row, "ref": str(FrameRef.unpack(row["frame"])), "cause": _error(row["error"]), "text": as_text(content),
+        "hex": content.hex(" "), "cut": row["size"] > PREVIEW,
+    }  # fmt: skip
+
+
+def _error(code: str) -> str:
+    """The cause in words; what follows its code is shown as it is."""
+    short, _, more = code.partition(":")
+    word = label(ERRORS[short]) if short in ERRORS else code
+    return f"{word} ({more})" if more and short in ERRORS else word
+
+
+# ── one record ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def frame(request: HttpRequest, ref: str) -> HttpResponse:
+    """A record of the archive as received: text, hex, what was read of it, hash. Passwords are masked, hashes not."""
+    rights.require(request.user, "frames")
+    try:
+        record = store().frame(FrameRef.parse(ref))
+    except (ValueError, OverflowError, RecordNotFoundError):
+        raise Http404 from None
+    reader = {RecordKind.IMPORT: _import, RecordKind.DECISION: _decision}.get(record.kind, _frame)
+    context = {
+        "ref": str(record.ref), "record": record, "kind_word": label(RECORDS[record.kind]),
+        "sha256": decode(record.payload).sha256, "size": len(record.payload), "raw": True,
+        **reader(request, record),
+    }  # fmt: skip
+    if context["raw"]:
+        content = masked(record.payload)
+        context |= {"text": as_text(content), "dump": hexdump(content[:DUMPED]), "dumped": DUMPED}
+    return render(request, "intake/frame.html", context)
+
+
+def _frame(request: HttpRequest, record: Record) -> dict[str, Any]:
+    found = decode(record.payload)
+    owner = Device.objects.select_related("point").filter(mn=found.mn or "").first()
+    if owner is None:
+        rights.require(request.user, "intake")
+    elif not rights.can(request.user, "see", owner.point):
+        raise Http404
+    shown = found.public()
+    return {
+        "frame": found, "shown": shown, "owner": owner, "fields": _fields(shown),
+        "cause": _error(found.error) if found.error else "", "warnings": shown["warnings"],
+        "readings": _readings(found, owner),
+    }  # fmt: skip
+
+
+def _fields(shown: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Head and plain data fields, those that were sent."""
+    heads = ("qn", "st", "cn", "mn", "flag", "pnum", "pno", "rf", "datatime")
+    head = [(key.upper(), shown[key]) for key in heads if shown[key] is not None]
+    return head + [(f"CP {key}", value) for key, value in shown["cp"].items() if key != "DataTime"]
+
+
+def _readings(found: Frame, owner: Device | None) -> list[dict[str, Any]]:
+    """Each factor with its fields as sent, the confirmed unit, and the reading it became."""
+    upload = rows(found, (owner.minute_interval if owner else 1) * 60)
+    mine = {one.factor: one for one in owner.point.series.all()} if owner else {}
+    units = owner.units if owner else {}
+    shown = []
+    for code, fields in without_secrets(found.factors).items():
+        current = factors.current_code(code)
+        one = mine.get(current)
+        shown.append(
+            {
+                "code": code, "name": _factor_name(code), "fields": list(fields.items()),
+                "unit": units.get(current) or units.get(code, ""),
+                "href": _reading_url(one, upload) if one and current in units else "",
+            }
+        )  # fmt: skip
+    return shown
+
+
+def _reading_url(one: Series, upload: Upload) -> str:
+    if upload.kind is None or upload.ts is None:
+        return ""
+    return series.reading_url(one.pk, upload.kind, upload.ts)
+
+
+def _import(request: HttpRequest, record: Record) -> dict[str, Any]:
+    """The rows of an import that belong to this person's points; the raw bytes only when all of them do."""
+    content = orjson.loads(record.payload)
+    mine = _series(request, {row[0] for row in content["rows"]})
+    seen = [row for row in content["rows"] if row[0] in mine]
+    if not seen:
+        raise Http404
+    lines = [
+        {"one": mine[number], "kind_word": label(series.KINDS[Kind(kind)]), "ts": ts, "value": value, "flag": flag,
+         "line": line, "href": series.reading_url(number, kind, ts)}
+        for number, kind, ts, value, flag, line in seen[:IMPORTED]
+    ]  # fmt: skip
+    return {
+        "file": content["file"], "by": content["by"], "lines": lines, "count": len(seen),
+        "raw": len(seen) == len(content["rows"]),
+    }  # fmt: skip
+
+
+def _decision(request: HttpRequest, record: Record) -> dict[str, Any]:
+    content = orjson.loads(record.payload)
+    mine = _series(request, {content["series"]})
+    if not mine:
+        raise Http404
+    one = mine[content["series"]]
+    return {"decision": content, "one": one, "action_word": label(series.ACTIONS[content["action"]])}
+
+
+def _series(request: HttpRequest, numbers: Iterable[int]) -> dict[int, Series]:
+    points = rights.visible_points(request.user)
+    return Series.objects.select_related("point").filter(point__in=points).in_bulk(list(numbers))
+
+
+def masked(content: bytes) -> bytes:
+    """The same length, with every password and key as asterisks."""
+    return _SECRET.sub(lambda match: match[1] + b"*" * len(match[2]), content)
+
+
+def as_text(content: bytes) -> str:
+    """Bytes as a person can read them: UTF-8, else GB 18030; what has no glyph is escaped, ends of lines are shown."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = content.decode("gb18030", errors="backslashreplace")
+    return "".join(c if c.isprintable() else {"\r": "␍", "\n": "␊\n"}.get(c, f"\\x{ord(c):02x}") for c in text)
+
+
+def hexdump(content: bytes) -> str:
+    """Sixteen bytes a line: offset, hex, ASCII."""
+    lines = []
+    for at in range(0, len(content), 16):
+        part = content[at : at + 16]
+        seen = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+        lines.append(f"{at:06x}  {part.hex(' '):47}  {seen}")
+    return "\n".join(lines)
+
+
+urls = [
+    path("intake/", status, name="intake"),
+    path("intake/waiting/", waiting, name="waiting"),
+    path("intake/adopt/", adopt, name="adopt"),
+    path("intake/device/", device, name="device"),
+    path("intake/bad/", bad, name="bad-frames"),
+    path("frames/<str:ref>/", frame, name="frame"),
+]
