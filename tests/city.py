@@ -69,7 +69,8 @@ def _limit(
         number=f"{enterprise.code}001P", enterprise=enterprise, valid_from=date(2024, 1, 1), valid_to=date(2028, 12, 31)
     )
     return PermitLimit.objects.create(
-        permit=permit, point=point, factor=factor, basis=basis, high=high, converted=converted, unit="mg/m³",
+        permit=permit, point=point, factor=factor, basis=basis, high=high, converted=converted,
+        unit="mg/m³" if basis == "hour" else "mg/L",
         standard="GB 13271-2014", clause="表3", trust="P", valid_from=date(2024, 1, 1), reason="核发许可证",
     )  # fmt: skip
 
