@@ -18,6 +18,7 @@ PAGES = (
     "decide",
     "export",
     "verdict",
+    "intake",
 )
 """Modules of ceguan.web.pages; each has `urls`."""
 
