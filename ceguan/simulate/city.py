@@ -38,7 +38,7 @@ class DemoUser(NamedTuple):
 
 def rows(name: str) -> list[dict[str, str]]:
     """The rows of one of our CSV tables."""
-    with (resources.files(__package__) / name).open(encoding="utf-8", newline="") as file:
+    with resources.files(__package__).joinpath(name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -152,7 +152,9 @@ def _map() -> None:
     from ceguan.registry.models import MapFeature
 
     drawing = plan()
-    features = [("lake", one["name"], _polygon(smooth(one["ring"], closed=True)), {}) for one in drawing["lake"]]
+    features: list[tuple[str, list[str], dict[str, Any], dict[str, Any]]] = [
+        ("lake", one["name"], _polygon(smooth(one["ring"], closed=True)), {}) for one in drawing["lake"]
+    ]
     features += [("park", one["name"], _polygon(smooth(one["ring"], closed=True)), {}) for one in drawing["park"]]
     features += [("road", one["name"], _line(smooth(one["line"])), {"width": one["width"]}) for one in drawing["road"]]
     for one in drawing["reach"]:
