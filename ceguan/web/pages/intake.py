@@ -429,12 +429,12 @@ def masked(content: bytes) -> bytes:
 
 
 def as_text(content: bytes) -> str:
-    """Bytes as a person can read them: UTF-8, else GB 18030; what has no glyph is escaped, ends of lines are shown."""
+    """Bytes as a person can read them: UTF-8, else GB 18030; what has no glyph is escaped, line ends too."""
     try:
         text = content.decode()
     except UnicodeDecodeError:
         text = content.decode("gb18030", errors="backslashreplace")
-    return "".join(c if c.isprintable() else {"\r": "␍", "\n": "␊\n"}.get(c, f"\\x{ord(c):02x}") for c in text)
+    return "".join(c if c.isprintable() else {"\r": "\\r", "\n": "\\n\n"}.get(c, f"\\x{ord(c):02x}") for c in text)
 
 
 def hexdump(content: bytes) -> str:
