@@ -90,13 +90,15 @@ def _import(args: argparse.Namespace, read: Callable[[], list[Line]], kind: Kind
     try:
         user = User.objects.get(username=args.by) if args.by else None
         rows = files.check(read(), kind, label, user, store, now, values.future_minutes * 60)
+        if args.result:
+            args.result.open("a").close()  # a result that cannot be written is said before anything is taken in
         if args.yes:
             by = user.username if user else f"local:{getpass.getuser()}"
             refs = files.take(rows, args.file.name, user, by, store, now)
     except User.DoesNotExist:
         return _failed(f"没有用户 {args.by}")
     except OSError as error:
-        return _failed(f"{args.file}：{error.strerror or error}")
+        return _failed(f"{error.filename or args.file}：{_cause(error)}")
     except (sheets.Unreadable, Forbidden, ArchiveError) as error:
         return _failed(str(error))
     if not args.yes:
@@ -104,6 +106,15 @@ def _import(args: argparse.Namespace, read: Callable[[], list[Line]], kind: Kind
     _write(rows, args.result)
     _say(rows, len(refs), values)
     return int(any(row.result == files.Result.REFUSED for row in rows))
+
+
+def _cause(error: OSError) -> str:
+    causes: dict[type[OSError], str] = {
+        FileNotFoundError: "文件不存在",
+        IsADirectoryError: "是目录，不是文件",
+        PermissionError: "没有读写权限",
+    }
+    return causes.get(type(error)) or f"无法读写（{error.strerror or error}）"
 
 
 def _failed(cause: str) -> int:

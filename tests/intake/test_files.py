@@ -245,6 +245,12 @@ def test_a_file_that_is_not_there_is_one_line_and_exit_2(sheet, capsys, words):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_result_that_cannot_be_written_stops_the_import_before_anything_is_taken(sheet, data, capsys):
+    assert command("readings", sheet, "--yes", "--result", str(data / "nowhere" / "result.csv")) == 2
+    assert capsys.readouterr().err == f"{data / 'nowhere' / 'result.csv'}：文件不存在\n"
+    assert list(Store(data).arrivals()) == []
+
+
 def test_an_unknown_or_unentitled_user_is_one_line_and_exit_2(sheet, capsys):
     for name in ("nobody", "duty"):
         assert command("readings", sheet, "--yes", "--by", name) == 2
