@@ -40,6 +40,7 @@ RIGHTS = (
     Right("intake", Label("查看接入状态", "see the intake"), frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN})),
     Right("adopt", Label("接入设备", "adopt devices"), frozenset({Role.ANALYST, Role.ADMIN})),
     Right("import", Label("导入读数", "import readings"), frozenset({Role.ANALYST, Role.ADMIN})),
+    Right("inbox", Label("查看报警收件箱", "see the alarm inbox"), OFFICE),
     Right("handle", Label("办理报警", "handle alarms"), HANDLERS),
     Right("open_case", Label("立案", "open a case"), HANDLERS),
     Right("case", Label("办理案件", "work on cases"), HANDLERS | {Role.ENTERPRISE}),

@@ -19,6 +19,12 @@ PAGES = (
     "export",
     "verdict",
     "intake",
+    "work",
+    "inbox",
+    "cases",
+    "permits",
+    "maintenance",
+    "periods",
 )
 """Modules of ceguan.web.pages; each has `urls`."""
 
