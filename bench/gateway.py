@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,6 +112,19 @@ async def load(port: int, active: int, idle: int, seconds: float) -> dict:
     }
 
 
+def await_port(port: int, child: subprocess.Popen) -> None:
+    """Until the gateway accepts; at most 20 s."""
+    for _ in range(200):
+        if child.poll() is not None:
+            raise SystemExit("the gateway did not start; is the port taken? --port")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("the gateway did not accept within 20 s")
+
+
 def measure(durable: bool, args: argparse.Namespace) -> dict:
     """One run: gateway in a child process, load generator here."""
     import uvloop
@@ -121,7 +135,7 @@ def measure(durable: bool, args: argparse.Namespace) -> dict:
             command, env=os.environ | {"CEGUAN_DATA": folder}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         try:
-            time.sleep(1.5)
+            await_port(args.port, child)
             result = uvloop.run(load(args.port, args.active, args.idle, args.seconds))
         finally:
             child.terminate()
