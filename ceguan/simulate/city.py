@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import random
 import tomllib
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
@@ -21,10 +22,12 @@ from ceguan.words import ROLES, PointKind, Role, beijing
 Position = tuple[float, float]
 CITY = "9901"
 EVERY = {PointKind.WATER: 4 * 3600, PointKind.GAS_OUTLET: 600, PointKind.WATER_OUTLET: 600}
-OLD_DEVICES = 4
+OLD_DEVICES = 8
 """Every so many-th outlet still speaks HJ/T 212-2005 with a 14-digit MN."""
 BACKGROUND = "全国（原野）"
 SMOOTH = 4
+WANDER = {"border": 0.07, "river": 0.11, "lake": 0.05}
+"""How far the middle of a stretch of line strays, as a share of its length."""
 DOSE_RATE = ("空气吸收剂量率", "Air dose rate")
 """HJ 212 has no factor for it: r01001 is a code of this platform."""
 
@@ -61,6 +64,7 @@ def build(now: float) -> None:
     """Write the city into the register, in one transaction. `now`: UTC epoch seconds, dates permits and stations."""
     from django.db import transaction
 
+    from ceguan.registry import audit
     from ceguan.registry.models import Region
 
     today = beijing(now).date()
@@ -72,6 +76,7 @@ def build(now: float) -> None:
         _stations(today)
         _enterprises(today)
         _users()
+        audit.record(None, "city.build", f"region:{CITY}", "建立演示城市", {}, now)
 
 
 # ---- the drawing
@@ -87,6 +92,23 @@ def smooth(points: Sequence[Sequence[float]], closed: bool = False) -> list[Posi
         out += [_between(four, step / SMOOTH) for step in range(SMOOTH)]
     end = points[0] if closed else points[-1]
     return [*out, (round(end[0], 5), round(end[1], 5))]
+
+
+def wander(line: list[Position], share: float, times: int = 2) -> list[Position]:
+    """The line with the small bends of nature: the middle of each stretch strays to a side, again and again.
+
+    Points of the line stay; the same line gives the same bends.
+    """
+    luck = random.Random(repr(line[0]))
+    for _ in range(times):
+        bent = [line[0]]
+        for a, b in pairwise(line):
+            off = luck.gauss(0, share)
+            dx, dy = (b[0] - a[0]) * 91.0, (b[1] - a[1]) * 111.0
+            middle = (a[0] + b[0]) / 2 - off * dy / 91.0, (a[1] + b[1]) / 2 + off * dx / 111.0
+            bent += [(round(middle[0], 5), round(middle[1], 5)), b]
+        line = bent
+    return line
 
 
 def _between(four: Sequence[Sequence[float]], t: float) -> Position:
@@ -114,7 +136,19 @@ def ring(edges: Iterable[str]) -> list[Position]:
 @cache
 def _edge(name: str) -> list[Position]:
     nodes = plan()["nodes"]
-    return smooth([nodes[one] if isinstance(one, str) else one for one in plan()["edges"][name]])
+    line = smooth([nodes[one] if isinstance(one, str) else one for one in plan()["edges"][name]])
+    return wander(line, WANDER["border"])
+
+
+@cache
+def _reach(name: str) -> list[Position]:
+    return wander(smooth(_reaches()[name]["line"]), WANDER["river"])
+
+
+@cache
+def _reaches() -> dict[str, dict[str, Any]]:
+    """Reaches of the river graph by id, those of one river in the order of its flow."""
+    return {one["id"]: one for one in plan()["reach"]}
 
 
 def length_km(line: Sequence[Position]) -> float:
@@ -153,12 +187,13 @@ def _map() -> None:
 
     drawing = plan()
     features: list[tuple[str, list[str], dict[str, Any], dict[str, Any]]] = [
-        ("lake", one["name"], _polygon(smooth(one["ring"], closed=True)), {}) for one in drawing["lake"]
+        ("lake", one["name"], _polygon(wander(smooth(one["ring"], closed=True), WANDER["lake"], 1)), {})
+        for one in drawing["lake"]
     ]
     features += [("park", one["name"], _polygon(smooth(one["ring"], closed=True)), {}) for one in drawing["park"]]
     features += [("road", one["name"], _line(smooth(one["line"])), {"width": one["width"]}) for one in drawing["road"]]
     for one in drawing["reach"]:
-        line = smooth(one["line"])
+        line = _reach(one["id"])
         facts = {name: one[name] for name in ("id", "from", "to", "width")} | {"km": round(length_km(line), 2)}
         features.append(("river", one["river"], _line(line), facts))
     MapFeature.objects.bulk_create(
@@ -171,23 +206,28 @@ def _stations(today: date) -> None:
     for row in rows("stations.csv"):
         kind = PointKind(row["kind"])
         properties = json.loads(row["properties"])
+        where: Position = (float(row["lon"]), float(row["lat"]))
         if kind == PointKind.WATER:
-            properties |= _on_river(properties["reach"], (float(row["lon"]), float(row["lat"])))
+            where, facts = _on_river(properties["reach"], where)
+            properties |= facts
         if kind == PointKind.RADIATION:
             properties["background"] = BACKGROUND
-        point = _point(row["code"], kind, row["name_zh"], row["name_en"], row["district"], row, properties, today)
+        point = _point(row["code"], kind, row["name_zh"], row["name_en"], row["district"], where, properties, today)
         left_out = set(properties.get("not_monitored", ()))
         _measure(point, [one for one in _factors(kind) if one["factor"] not in left_out], old=False)
 
 
-def _on_river(reach: str, place: Position) -> dict[str, Any]:
-    """Name of the river and kilometres from the beginning of the reach to the place."""
-    one = next((one for one in plan()["reach"] if one["id"] == reach), None)
-    if one is None:
-        return {"river": plan()["lake"][0]["name"][0]}
-    line = smooth(one["line"])
+def _on_river(reach: str, place: Position) -> tuple[Position, dict[str, Any]]:
+    """The place moved onto its river, the river's name and the kilometres to there from where it begins on our map."""
+    found = _reaches().get(reach)
+    if found is None:
+        return place, {"river": plan()["lake"][0]["name"][0]}
+    line = _reach(reach)
     nearest = min(range(len(line)), key=lambda i: length_km([line[i], place]))
-    return {"river": one["river"][0], "chainage_km": round(length_km(line[: nearest + 1]), 1)}
+    names = list(_reaches())
+    above = [one for one in names[: names.index(reach)] if _reaches()[one]["river"] == found["river"]]
+    km = sum(length_km(_reach(one)) for one in above) + length_km(line[: nearest + 1])
+    return line[nearest], {"river": found["river"][0], "chainage_km": round(km, 1)}
 
 
 def _enterprises(today: date) -> None:
@@ -228,7 +268,7 @@ def _outlet(row: dict[str, str], enterprise: Any, permit: Any, kind: str, place:
     law = [_law(one, permit.valid_from) for one in limits]
     properties: dict[str, Any] = {"o2_ref": law[0].reference_o2} if gas else {}
     name = f"{row['name_zh']} {limits[0]['what_zh']}{place}"
-    where = {"lon": float(row["lon"]) + 0.0012 * place, "lat": float(row["lat"]) + 0.0009 * (place % 2)}
+    where = float(row["lon"]) + 0.0012 * place, float(row["lat"]) + 0.0009 * (place % 2)
     point = _point(
         code,
         medium,
@@ -240,7 +280,7 @@ def _outlet(row: dict[str, str], enterprise: Any, permit: Any, kind: str, place:
         today,
         enterprise,
     )
-    factors = [one for one in _factors(medium) if gas or kind == "sewage" or one["factor"] not in ("w21011", "w21001")]
+    factors = [one for one in _factors(medium) if not one["only"] or kind in one["only"].split()]
     _measure(point, factors, old=number % OLD_DEVICES == 0)
     PermitLimit.objects.bulk_create(
         PermitLimit(
@@ -259,19 +299,19 @@ def _law(wanted: dict[str, str], day: date) -> Any:
 
     return one(
         EmissionLimit, day, standard=wanted["edition"], category=wanted["category"], code=wanted["code"],
-        condition=wanted["condition"],
+        condition=wanted["condition"], averaging=wanted["averaging"],
     )  # fmt: skip
 
 
 def _point(
-    code: str, kind: PointKind, name_zh: str, name_en: str, district: str, where: Any, properties: dict[str, Any],
+    code: str, kind: PointKind, name_zh: str, name_en: str, district: str, where: Position, properties: dict[str, Any],
     today: date, enterprise: Any = None,
 ) -> Any:  # fmt: skip
     from ceguan.registry.models import Point
 
     return Point.objects.create(
         code=code, kind=kind, name_zh=name_zh, name_en=name_en, region_id=district, enterprise=enterprise,
-        lon=round(float(where["lon"]), 5), lat=round(float(where["lat"]), 5),
+        lon=round(where[0], 5), lat=round(where[1], 5),
         public=kind in (PointKind.AIR, PointKind.WATER), live_from=today - timedelta(days=400), properties=properties,
     )  # fmt: skip
 
@@ -291,21 +331,25 @@ def _factors(kind: PointKind) -> list[dict[str, str]]:
 def _measure(point: Any, wanted: list[dict[str, str]], old: bool) -> None:
     """Series of a point and the device that sends them, its units confirmed."""
     from ceguan.registry.models import Device, Series
-    from ceguan.standards import factors
 
-    for row in wanted:
-        known = factors.find(row["factor"])
-        Series.objects.create(
-            point=point, factor=row["factor"], name_zh=known.name if known else DOSE_RATE[0],
-            name_en=known.name_en if known else DOSE_RATE[1], unit=row["unit"], decimals=int(row["decimals"]),
-            order=int(row["order"]), range_low=_number(row["range_low"]), range_high=_number(row["range_high"]),
-            detection_limit=_number(row["detection_limit"]),
-        )  # fmt: skip
+    Series.objects.bulk_create(Series(point=point, **_series(row)) for row in wanted)
     kind = PointKind(point.kind)
     Device.objects.create(
         mn=device_number(point.code, old), point=point, edition="2005" if old else "2017", password="123456",
         minute_interval=10, every_seconds=EVERY.get(kind, 3600), units={row["factor"]: row["unit"] for row in wanted},
     )  # fmt: skip
+
+
+def _series(row: dict[str, str]) -> dict[str, Any]:
+    from ceguan.standards import factors
+
+    known = factors.find(row["factor"])
+    return {
+        "factor": row["factor"], "name_zh": known.name if known else DOSE_RATE[0],
+        "name_en": known.name_en if known else DOSE_RATE[1], "unit": row["unit"], "decimals": int(row["decimals"]),
+        "order": int(row["order"]), "range_low": _number(row["range_low"]), "range_high": _number(row["range_high"]),
+        "detection_limit": _number(row["detection_limit"]),
+    }  # fmt: skip
 
 
 def _number(text: str) -> float | None:
