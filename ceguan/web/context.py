@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import get_language, gettext, gettext_noop
 
@@ -63,24 +63,17 @@ def _site(request: HttpRequest) -> dict:
     }
     if user is not None and user.is_authenticated:
         site |= {"rail": _rail(request), "place": _place(user), "role": label(ROLES[user.role])}
-        site |= {"inbox": _inbox(user), "inbox_url": _address("inbox")}
+        site |= {"inbox": _inbox(user)}
     return site
 
 
 def _rail(request: HttpRequest) -> list[dict]:
     """The places this role sees; the longest address that begins the current one is `here`."""
-    places = [(place, url) for place in RAIL if request.user.role in place.roles and (url := _address(place.name))]
+    places = [(place, reverse(place.name)) for place in RAIL if request.user.role in place.roles]
     here = max((url for _, url in places if request.path.startswith(url)), key=len, default="")
     return [
         {"url": url, "icon": place.icon, "label": gettext(place.word), "here": url == here} for place, url in places
     ]
-
-
-def _address(name: str) -> str:
-    try:
-        return reverse(name)
-    except NoReverseMatch:
-        return ""
 
 
 def _place(user: User) -> str:

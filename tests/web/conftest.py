@@ -6,6 +6,7 @@ import time
 
 import pytest
 from django.test import Client
+from django.utils import translation
 
 from tests.web import readings
 
@@ -32,3 +33,9 @@ def signed_in(city):
 def client(city) -> Client:
     """A visitor."""
     return Client()
+
+
+@pytest.fixture(autouse=True)
+def chinese():
+    """Each test begins in Chinese, whatever the request before it spoke."""
+    translation.activate("zh-hans")

@@ -34,6 +34,7 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
         "point": point, "now": now, "window": window, "shown": shown, "all_series": chosen, "kinds": series.KINDS,
         "spans": series.SPANS, "view": "table" if request.GET.get("view") == "table" else "chart",
         "can_decide": rights.can(request.user, "decide", point),
+        "can_maintain": rights.can(request.user, "maintain", point),
         "can_export": rights.can(request.user, "export", point),
         "chart_url": f"{reverse('point-series', args=[point.code])}?{request.GET.urlencode()}",
     }  # fmt: skip

@@ -137,7 +137,8 @@ async function draw() {
     const { image, scale } = id.startsWith("name|") ? label(id) : symbol(id);
     map.addImage(id, image, { pixelRatio: scale });
   });
-  map.on("idle", () => { box.dataset.idle = String(Number(box.dataset.idle ?? 0) + 1); });
+  let loading = 0; // an idle that belongs to the data before does not count
+  map.on("idle", () => { if (!loading) box.dataset.idle = "true"; });
   map.on("mousemove", "objects", () => { map.getCanvas().style.cursor = "pointer"; });
   map.on("mouseleave", "objects", () => { map.getCanvas().style.cursor = ""; });
   map.on("click", "objects", ({ features }) => {
@@ -146,7 +147,10 @@ async function draw() {
     window.htmx.ajax("GET", box.dataset.card.replace("__code__", encodeURIComponent(code)), { target: "#drawer", swap: "innerHTML" });
   });
   document.addEventListener("htmx:after:swap", () => {
-    if (document.getElementById("objects")) { delete box.dataset.idle; map.getSource("objects").setData(objects()); }
+    if (!document.getElementById("objects")) return;
+    delete box.dataset.idle;
+    loading += 1;
+    map.getSource("objects").setData(objects()).finally(() => { loading -= 1; map.triggerRepaint(); });
   });
   const visible = document.getElementById("visible-area");
   visible?.addEventListener("click", () => {
