@@ -3,6 +3,7 @@
 import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -163,3 +164,11 @@ def test_building_again_changes_nothing(yunlan):
     before = Place.objects.count(), Series.objects.count(), User.objects.count()
     city.build(time.time())
     assert (Place.objects.count(), Series.objects.count(), User.objects.count()) == before
+
+
+def test_the_page_about_the_city_names_every_demo_account_and_every_standard_of_a_permit():
+    page = (Path(__file__).parents[2] / "docs/demo-city.md").read_text(encoding="utf-8")
+    for account in city.demo_users():
+        assert f"| {account.username} | {account.password} | {account.role_zh} |" in page
+    for row in city.rows("outlets.csv"):
+        assert f"| {row['edition']} " in page
