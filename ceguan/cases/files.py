@@ -17,7 +17,7 @@ from django.conf import settings
 
 from ceguan.cases.models import Attachment
 
-LARGEST = 20 << 20
+LARGEST = 20_000_000
 MOST = 10
 """Bytes of one file, files of one step: settings of the platform."""
 
@@ -103,7 +103,7 @@ def _check(name: str, content: bytes, kind: Kind) -> None:
     if not content:
         raise FileRefusedError(f"“{name}”没有收下：文件是空的")
     if len(content) > LARGEST:
-        raise FileRefusedError(f"“{name}”没有收下：超过 {LARGEST >> 20} MB")
+        raise FileRefusedError(f"“{name}”没有收下：超过 {LARGEST // 1_000_000} MB")
     if kind.heads and not any(content[kind.offset :].startswith(head) for head in kind.heads):
         raise FileRefusedError(f"“{name}”没有收下：内容与后缀不符")
     if not kind.heads and b"\0" in content:
