@@ -185,7 +185,7 @@ def measured(station: Station, levels: Levels) -> tuple[Levels, Levels]:
 
 
 def _pm25(sky: Weather, cars: Floats) -> tuple[Floats, str]:
-    return _dirt(sky, 0.8) * 27 * (0.85 + 0.15 * cars), "μg/m³"
+    return _dirt(sky, 0.8) * 40 * (0.85 + 0.15 * cars), "μg/m³"
 
 
 def _dirt(sky: Weather, power: float) -> Floats:
@@ -195,9 +195,9 @@ def _dirt(sky: Weather, power: float) -> Floats:
 
 _AIR: dict[str, Callable[[Weather, Floats], tuple[Floats, str]]] = {
     "a34004": _pm25,
-    "a34002": lambda sky, cars: (_dirt(sky, 0.7) * 50 * (0.8 + 0.25 * cars) + 1.6 * sky.wind, "μg/m³"),
+    "a34002": lambda sky, cars: (_dirt(sky, 0.7) * 72 * (0.8 + 0.25 * cars) + 1.6 * sky.wind, "μg/m³"),
     "a21026": lambda sky, cars: (_dirt(sky, 0.5) * 8, "μg/m³"),
-    "a21004": lambda sky, cars: (_dirt(sky, 0.5) * 24 * (0.45 + 0.6 * cars) * (1 - 0.3 * sky.sun), "μg/m³"),
+    "a21004": lambda sky, cars: (_dirt(sky, 0.5) * 32 * (0.45 + 0.6 * cars) * (1 - 0.3 * sky.sun), "μg/m³"),
     "a21003": lambda sky, cars: (_dirt(sky, 0.6) * 7 * (0.3 + 0.9 * cars) * (1 - 0.4 * sky.sun), "μg/m³"),
     "a21005": lambda sky, cars: (_dirt(sky, 0.45) * 0.55 * (0.75 + 0.3 * cars), "mg/m³"),
     "a05024": lambda sky, cars: (
