@@ -23,6 +23,17 @@ class SignedIn(LoginRequiredMiddleware):
         return answer
 
 
+class ChineseFirst:
+    """The language is the one chosen in the top bar, else Chinese – not what a browser was installed with."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.META.pop("HTTP_ACCEPT_LANGUAGE", None)
+        return self.get_response(request)
+
+
 class Frame:
     """Sends people who must change their password to do so; marks pages that also answer as fragments."""
 

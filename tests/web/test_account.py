@@ -69,3 +69,9 @@ def test_no_page_may_run_inline_script_or_style(client):
     text = answer.content.decode()
     assert "style=" not in text
     assert " onclick=" not in text
+
+
+def test_the_language_is_chinese_until_somebody_chooses_another(client, city):
+    assert "登录" in client.get("/sign-in/", headers={"accept-language": "en-US"}).content.decode()
+    client.post("/language/", {"language": "en"})
+    assert "Sign in" in client.get("/sign-in/").content.decode()
