@@ -14,7 +14,7 @@ import ceguan
 from ceguan import clock
 from ceguan.registry import rights
 from ceguan.registry.models import User
-from ceguan.web.label import label
+from ceguan.web.label import label, name
 from ceguan.words import ROLES, Role
 
 
@@ -62,8 +62,9 @@ def _site(request: HttpRequest) -> dict:
         "q": request.GET.get("q", "") if request.path.startswith("/search") else "",
     }
     if user is not None and user.is_authenticated:
-        site |= {"rail": _rail(request), "place": _place(user), "role": label(ROLES[user.role])}
-        site |= {"inbox": _inbox(user)}
+        site |= {
+            "rail": _rail(request), "place": _place(user), "role": label(ROLES[user.role]), "inbox": _inbox(user)
+        }  # fmt: skip
     return site
 
 
@@ -77,11 +78,9 @@ def _rail(request: HttpRequest) -> list[dict]:
 
 
 def _place(user: User) -> str:
-    if user.enterprise_id:
-        return user.enterprise.name_zh if get_language() != "en" else user.enterprise.name_en or user.enterprise.name_zh
-    if user.region_id:
-        return user.region.name_zh if get_language() != "en" else user.region.name_en
-    return gettext("全部辖区")
+    """The enterprise or the region the person is bound to."""
+    bound = user.enterprise or user.region
+    return name(bound) if bound else gettext("全部辖区")
 
 
 def _inbox(user: User) -> int | None:
