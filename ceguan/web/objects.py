@@ -67,8 +67,12 @@ class Found(NamedTuple):
     grade: Grade
     verdict: int | None  # id of the verdict that gave the grade
     at: int | None  # when its interval began
-    sentence: str
+    detail: str  # of the verdict, JSON; "" without one
     findings: int
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.detail) if self.detail else ""
 
 
 class Standing(NamedTuple):
@@ -78,7 +82,11 @@ class Standing(NamedTuple):
     id: int
     ts: int
     value: float
-    sentence: str
+    detail: str
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.detail)
 
 
 def find(user: User, query: Query, now: float) -> list[Found]:
@@ -86,7 +94,8 @@ def find(user: User, query: Query, now: float) -> list[Found]:
     rows = _rows(user, query)
     standing = standings(((row["id"], row["kind"]) for row in rows), now)
     counts = _findings(user)
-    found = [_found(row, standing.get(row["id"]), counts.get(row["id"], 0)) for row in rows]
+    english = get_language() == "en"
+    found = [_found(row, standing.get(row["id"]), counts.get(row["id"], 0), english) for row in rows]
     return [one for one in found if query.verdict in ("", one.grade.key)]
 
 
@@ -121,9 +130,7 @@ def _box(text: str) -> tuple[float, ...]:
     return box if len(box) == 4 else ()
 
 
-def _found(row: dict, standing: Standing | None, findings: int) -> Found:
-    english = get_language() == "en"
-
+def _found(row: dict, standing: Standing | None, findings: int, english: bool) -> Found:
     def name(prefix: str) -> str:
         return (english and row[f"{prefix}name_en"]) or row[f"{prefix}name_zh"] or ""
 
@@ -134,7 +141,7 @@ def _found(row: dict, standing: Standing | None, findings: int) -> Found:
         status=row["status__state"] or Status.PLANNED, why=row["status__why"] or "",
         last_packet=packet.timestamp() if packet else None,
         grade=standing.grade if standing else layers.NONE, verdict=standing.id if standing else None,
-        at=standing.ts if standing else None, sentence=standing.sentence if standing else "", findings=findings,
+        at=standing.ts if standing else None, detail=standing.detail if standing else "", findings=findings,
     )  # fmt: skip
 
 
@@ -156,7 +163,7 @@ def standings(points: Iterable[tuple[int, str]], now: float) -> dict[int, Standi
         graded = layers.grade(layer.kind, outcome, level, value, beijing(ts).date())
         before = worst.get(point)
         if before is None or (graded.rank, ts) > (before.grade.rank, before.ts):
-            worst[point] = Standing(graded, number, ts, value, sentence(detail))
+            worst[point] = Standing(graded, number, ts, value, detail)
     return worst
 
 
