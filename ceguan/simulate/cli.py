@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime
 from typing import Any
 
 from ceguan import clock, settings
+from ceguan.words import BEIJING
 
 
 def add_parser(verbs: Any) -> None:
     top = verbs.add_parser("simulate", help="虚构城市：建城、写历史、让设备活起来")
     kinds = top.add_subparsers(metavar="命令", required=True)
-    _verb(kinds, "city", "把云澜市写入登记库（已有则不动）", _city)
+    town = _verb(kinds, "city", "把云澜市写入登记库（已有则不动）", _city)
     past = _verb(kinds, "history", "写入历史帧", _history)
+    for sub in (town, past):
+        sub.add_argument("--now", type=_moment, metavar="时刻", help="当作现在的北京时间，如 2026-11-24T08:00")
     past.add_argument("--days", type=int, default=90, help="天数，默认 90")
     past.add_argument("--seed", type=int, default=7, help="随机种子，默认 7")
     live = _verb(kinds, "live", "设备经 TCP 向网关实时送数，直到停止", _live)
@@ -32,6 +36,17 @@ def _verb(kinds: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser
     return sub
 
 
+def _moment(text: str) -> float:
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=BEIJING).timestamp()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} 不是时刻，例如 2026-11-24T08:00") from None
+
+
+def _now(args: argparse.Namespace) -> float:
+    return clock.now() if args.now is None else float(args.now)
+
+
 def _django() -> None:
     import django
 
@@ -42,7 +57,7 @@ def _city(args: argparse.Namespace) -> int:
     _django()
     from ceguan.simulate import city
 
-    city.build(clock.now())
+    city.build(_now(args))
     return 0
 
 
@@ -55,7 +70,7 @@ def _history(args: argparse.Namespace) -> int:
     with Progress() as bar:
         task = bar.add_task("写入历史帧", total=1.0)
         count = history.write(
-            settings.load().folder, clock.now(), args.days, args.seed, lambda share: bar.update(task, completed=share)
+            settings.load().folder, _now(args), args.days, args.seed, lambda share: bar.update(task, completed=share)
         )
     print(f"历史帧 {count} 条")
     return 0
