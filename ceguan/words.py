@@ -5,7 +5,6 @@ The glossary with the origin of each word is docs/words.md. Labels are (Chinese,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
@@ -127,8 +126,7 @@ READING_COLUMNS = (
 """Columns of a table of readings, in order, everywhere (ledger, Parquet, Arrow)."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class FrameRef:
+class FrameRef(NamedTuple):
     """Where a received frame lies in the archive: stream number, segment number, byte offset of its record."""
 
     stream: int

@@ -72,9 +72,16 @@ def _set_clock(folder: Path, speed: float) -> None:
 
 
 def _build(folder: Path, args: argparse.Namespace) -> None:
+    """City, then history; the clockwork begins to work the history off while it is still being written."""
     operate.setup()
-    for arguments in (["city"], ["history", "--days", str(args.days), "--seed", str(args.seed)]):
-        subprocess.run([sys.executable, "-m", "ceguan", "simulate", *arguments], check=True)
+    ceguan = [sys.executable, "-m", "ceguan"]
+    subprocess.run([*ceguan, "simulate", "city"], check=True)
+    with subprocess.Popen([*ceguan, "clockwork"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as clockwork:
+        try:
+            past = ["simulate", "history", "--days", str(args.days), "--seed", str(args.seed)]
+            subprocess.run([*ceguan, *past], check=True)
+        finally:
+            clockwork.terminate()
     _keep_state(folder, built=True)
 
 

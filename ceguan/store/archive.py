@@ -23,6 +23,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -135,7 +136,7 @@ class ArchiveWriter:
         """Buffer one record and say where it will lie. It is durable only after the next `sync`."""
         if self._failed or self._lock < 0:
             raise ArchiveError(f"归档流 {self.stream} 已关闭或写入失败,须重新打开")
-        origin = source.encode()[:255].decode(errors="ignore").encode()
+        origin = _origin(source)
         body = RECORD_HEADER.pack(0, MARK, kind, len(origin), len(payload), round(recv * 1e6))[4:] + origin + payload
         size = 4 + len(body)
         if size > LARGEST_RECORD:
@@ -291,6 +292,12 @@ class ArchiveWriter:
         with suppress(OSError):
             os.ftruncate(self._file, self._durable)
         raise ArchiveError(f"归档流 {self.stream} 写盘失败:{error.strerror};上次同步之后的记录未保存") from error
+
+
+@lru_cache(maxsize=1 << 16)
+def _origin(source: str) -> bytes:
+    """The source as the record holds it: at most 255 bytes, no half character. A connection asks for the same again."""
+    return source.encode()[:255].decode(errors="ignore").encode()
 
 
 def read(folder: Path, start: dict[int, Position] | None = None) -> Iterator[Record]:
