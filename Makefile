@@ -55,7 +55,7 @@ docs: $(VENV)/.dev  ## print the pages that come from tables
 	@$(BIN)/python tools/print_docs.py
 
 lock:            ## write the lock files anew from requirements*.in
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-big requirements-dev; do \
 	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate -q $$name.in -o $$name.lock || exit 1; done
 
 clean:           ## remove .venv and caches; the data folder stays
