@@ -1,12 +1,11 @@
-"""`ceguan evaluate …`: judge a CSV file by the standards in force when its rows were measured.
+"""The tables that verbs read and write: CSV in any usual encoding or Parquet, from a file or standard input.
 
-Input is read whole and checked before anything is written; the output replaces its file in one step. The column
-contract is in `--help` and docs; a broken cell gives one line with file, line and column and exit code 2.
+Input is read whole and checked before anything is written; output replaces its file in one step. A broken cell is
+`BadInput`: one line with file, line and column.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import os
@@ -15,15 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ceguan.science import air, water
-from ceguan.science.reasons import Reason, say
-from ceguan.standards.tables import WaterLimit, rows
 from ceguan.words import BEIJING
 
 MISSING = frozenset({"", "NA", "—"})
@@ -35,8 +31,6 @@ TIME = re.compile(
     r"(Z|[+-]\d{2}:?\d{2})?",
     re.ASCII,
 )
-WATERBODY = {"river": "river", "lake": "lake", "either": "either", "": "either", "河流": "river", "湖库": "lake"}
-WATER_COLUMNS = {"ph": "ph", "do_mgL": "do", "codmn_mgL": "codmn", "nh3n_mgL": "nh3n", "tp_mgL": "tp"}
 
 
 class BadInput(Exception):
@@ -196,113 +190,3 @@ def _replace(path: Path, data: bytes) -> None:
     except OSError:
         os.unlink(temporary)
         raise
-
-
-# ---- the verbs
-
-
-def air_hourly(args: argparse.Namespace) -> int:
-    items = [item.column for item in air.HOURLY]
-    table = read_table(args.input, ["time", "station", *items])
-    labels = table.parse("time", moment, "不是时间 (not a time)")
-    columns = {item: table.numbers(item) for item in items}
-    apart = {item: np.array([c.strip() == NOT_MONITORED for c in table.text(item)], np.bool_) for item in items}
-    begun = np.array([int(label.timestamp()) - 3600 for label in labels], np.int64)  # the label is the end of the hour
-    result = air.hourly_aqi(columns, air.edition_at(begun), apart, args.platform_quirks)
-    header = ("time", "station", "aqi", "level", "primary", "edition", "reason")
-    given = zip(table.text("time"), table.text("station"), strict=True)
-    write_table(args.output, header, ((*g, *_air_row(result, i)) for i, g in enumerate(given)))
-    return 0
-
-
-def _air_row(result: air.AqiColumns, row: int) -> tuple[str, ...]:
-    edition = air.editions()[result.edition[row]] if result.edition[row] >= 0 else ""
-    why = result.explain(row).zh
-    if result.aqi[row] == air.NA:
-        return "NA", "NA", "NA", edition, why
-    level = air.class_of(edition, int(result.level[row])).zh
-    return str(result.aqi[row]), level, ",".join(air.names(int(result.primary[row]))), edition, why
-
-
-def surface_water(args: argparse.Namespace) -> int:
-    table = read_table(args.input, ["time", "section", *WATER_COLUMNS])
-    kind = next((c for c in ("waterbody", "waterbody_inferred") if c in table.columns), None)
-    if kind is None:
-        raise BadInput(f"{table.file}：第 1 行：缺少列 (missing column) waterbody")
-    labels = table.parse("time", moment, "不是时间 (not a time)")
-    body = np.array(table.parse(kind, _waterbody, "不是 river、lake 或 either"), dtype="U8")
-    columns = {item: table.numbers(column) for column, item in WATER_COLUMNS.items()}
-    verdicts = _water_rows([label.date() for label in labels], columns, body)
-    header = ("time", "section", "class", "worst_items", "edition", "reason")
-    given = zip(table.text("time"), table.text("section"), strict=True)
-    write_table(args.output, header, ((*g, *v) for g, v in zip(given, verdicts, strict=True)))
-    return 0
-
-
-def _waterbody(cell: str) -> str:
-    if cell not in WATERBODY:
-        raise ValueError(cell)
-    return WATERBODY[cell]
-
-
-def _water_rows(days: list[date], columns: dict[str, Any], body: Any) -> list[tuple[str, ...]]:
-    """class, worst_items, edition, reason of each row, judged by the edition in force on its day."""
-    out: list[tuple[str, ...]] = [("NA", "NA", "", say(Reason.NO_EDITION).zh)] * len(days)
-    for row in {r.standard: r for r in rows(WaterLimit)}.values():
-        here = np.flatnonzero([row.in_force(day) for day in days])
-        if len(here) == 0:
-            continue
-        found = water.surface_water({k: v[here] for k, v in columns.items()}, body[here], days[here[0]])
-        for i, place in enumerate(here):
-            klass = water.CLASSES[found.klass[i]]
-            worst = "NA" if klass == "NA" else ",".join(found.worst_items(i))
-            out[place] = (klass, worst, row.standard, found.explain(i).zh)
-    return out
-
-
-def _guarded(verb: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    def run(args: argparse.Namespace) -> int:
-        try:
-            return verb(args)
-        except BadInput as error:
-            print(error, file=sys.stderr)
-            return 2
-
-    return run
-
-
-def add_parser(subparsers: Any) -> None:
-    """Add `evaluate` and its verbs; each sets `run`."""
-    top = subparsers.add_parser("evaluate", help="按标准评价一个 CSV 文件", add_help=False)
-    top.add_argument("-h", "--help", action="help", help="显示帮助")
-    verbs = top.add_subparsers(title="评价", metavar="评价项目", required=True)
-    hourly = _verb(
-        verbs,
-        "air-hourly",
-        air_hourly,
-        "环境空气质量指数（小时），HJ 633-2012 / HJ 633-2026，按测量时刻选用",
-        "列：time, station, so2_1h, no2_1h, co_1h, o3_1h, pm10_1h, pm25_1h（其余列不理会）。"
-        "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，/ 为按计划不监测。",
-    )
-    hourly.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
-    _verb(
-        verbs,
-        "surface-water",
-        surface_water,
-        "地表水水质类别（单因子），GB 3838-2002",
-        "列：time, section, ph, do_mgL, codmn_mgL, nh3n_mgL, tp_mgL 和 waterbody 或 waterbody_inferred"
-        "（river、lake、either）。空、NA、— 或负值为缺测。",
-    )
-
-
-def _verb(
-    verbs: Any, name: str, verb: Callable[[argparse.Namespace], int], title: str, columns: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        name, help=title, description=title, epilog=columns, add_help=False
-    )
-    parser.add_argument("-h", "--help", action="help", help="显示帮助")
-    parser.add_argument("input", metavar="文件", help="CSV（UTF-8 或 GBK），- 为标准输入")
-    parser.add_argument("-o", "--output", metavar="文件", help="写入文件（默认写到标准输出）")
-    parser.set_defaults(run=_guarded(verb))
-    return parser

@@ -1,0 +1,37 @@
+"""What every verb has in common: its parser, its input and output, one line for what is wrong with the input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from ceguan.evaluate.table import BadInput
+
+
+def guarded(verb: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The verb, with `BadInput` as one line on standard error and exit code 2."""
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return verb(args)
+        except BadInput as error:
+            print(error, file=sys.stderr)
+            return 2
+
+    return run
+
+
+def add_verb(
+    verbs: Any, name: str, verb: Callable[[argparse.Namespace], int], title: str, columns: str
+) -> argparse.ArgumentParser:
+    """A verb that reads one table and writes one; `columns` is its contract, shown by --help."""
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=title, description=title, epilog=columns, add_help=False
+    )
+    parser.add_argument("-h", "--help", action="help", help="显示帮助")
+    parser.add_argument("input", metavar="文件", help="CSV（UTF-8 或 GBK），- 为标准输入")
+    parser.add_argument("-o", "--output", metavar="文件", help="写入文件（默认写到标准输出）")
+    parser.set_defaults(run=guarded(verb))
+    return parser
