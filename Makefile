@@ -19,6 +19,8 @@ $(VENV)/.run: requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@echo "compiling the kernels (once) …"
+	@$(BIN)/python -c 'from ceguan.intake.hj212 import scan; scan.warm()'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock

@@ -1,6 +1,7 @@
 """HJ 212, the field's mother tongue.
 
 splitter  bytes → chunks            Splitter(max_frame).feed(data) / settle() / close() → [Chunk]
+scan      many reads → the usual frames scan(buffer, ends) → Scanned; Scanner().feed(data) → [Run]; answers(…)
 crc       the checksum and its two stand-ins
 frame     chunk → fields and back   of_chunk, decode, quick_head, encode
 answers   what the device waits for answer_to(frame or head) → bytes or None

@@ -15,7 +15,7 @@ from ceguan.intake.hj212.frame import Frame, Head, framed
 NOTICES = frozenset({"1013", "1014", "2072", "9015"})
 """2072 is a notice in edition 2005 only; later editions have no 2072."""
 
-_ANSWERS = frozenset({"9011", "9012", "9013", "9014"})
+ANSWERS = frozenset({"9011", "9012", "9013", "9014"})
 
 
 def answer_to(frame: Frame | Head) -> bytes | None:
@@ -23,7 +23,7 @@ def answer_to(frame: Frame | Head) -> bytes | None:
 
     The caller sends it only when what it answers is on disk. A broken frame gets no answer: the device sends it again.
     """
-    if not frame.ok or not frame.cn or frame.cn in _ANSWERS:
+    if not frame.ok or not frame.cn or frame.cn in ANSWERS:
         return None
     wanted = isinstance(frame.flag, int) and frame.flag & 1
     cn = "9013" if frame.cn in NOTICES else "9014" if wanted else None

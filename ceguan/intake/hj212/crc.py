@@ -31,7 +31,8 @@ def _by_distance() -> tuple[tuple[int, ...], ...]:
     return tuple(tables)
 
 
-_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = _by_distance()
+BY_DISTANCE = _by_distance()
+_T0, _T1, _T2, _T3, _T4, _T5, _T6, _T7 = BY_DISTANCE
 _FOLDS = tuple(tuple((64 << n, (1 << (64 << n)) - 1) for n in range(top - 1, -1, -1)) for top in range(12))
 """_FOLDS[k] brings 2**k words of 64 bits down to one: halves laid over one another."""
 _BLOCK = 8192  # bytes: the most that _FOLDS takes is 2**11 words

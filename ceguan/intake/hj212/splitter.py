@@ -70,6 +70,17 @@ class Splitter:
         """Everything left, decided as at the end of the stream."""
         return self._cut(final=True, quiet=True)
 
+    def hand_over(self) -> bytes | None:
+        """The bytes held back, if a new splitter that begins with them would go on the same; then this one is empty.
+
+        None in the middle of noise. For whoever knows a quicker way to read on (scan.py).
+        """
+        if self._buf[: self._at].strip(b"\r\n"):
+            return None
+        held, self._offset = self._buf, self._offset + len(self._buf)
+        self._buf, self._at = b"", 0
+        return held
+
     def _cut(self, *, final: bool, quiet: bool) -> list[Chunk]:
         out: list[Chunk] = []
         buf, size, start, at = self._buf, len(self._buf), 0, self._at
