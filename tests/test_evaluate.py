@@ -6,6 +6,8 @@ import argparse
 import csv
 import io
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ceguan import evaluate
@@ -154,6 +156,95 @@ def test_an_output_folder_that_is_not_there_is_one_line(run, tmp_path):
 
 def test_a_file_with_a_header_only_gives_a_header_only(run):
     assert run("air-hourly", AIR)[:2] == (0, [])
+
+
+INDEX = "city,so2,no2,pm10,pm25,co_p95,o3_p90\n"
+
+
+def test_the_old_index_has_its_columns_and_two_decimals(run):
+    code, rows, _ = run("air-period", INDEX + "清城区,9,27,46,31,1.3,102\n", "--edition", "2012")
+    assert code == 0
+    assert {k: v for k, v in rows[0].items() if k != "reason"} == {
+        "city": "清城区",
+        "i_so2": "0.15",
+        "i_no2": "0.68",
+        "i_pm10": "0.66",
+        "i_pm25": "0.89",
+        "i_co": "0.32",
+        "i_o3": "0.64",
+        "composite_index": "3.34",
+        "main_pollutant": "PM2.5",
+        "edition": "HJ 663-2013",
+        "trust": "2",
+    }
+
+
+def test_a_place_that_lacks_a_pollutant_has_no_index_and_says_why(run):
+    _, rows, _ = run("air-period", INDEX + "A,9,NA,46,31,1.3,102\n", "--edition", "2012")
+    assert (rows[0]["i_no2"], rows[0]["composite_index"], rows[0]["main_pollutant"]) == ("NA", "NA", "NA")
+    assert "NO2" in rows[0]["reason"]
+
+
+def test_as_if_asks_what_the_final_limits_say(run):
+    line = INDEX + "A,9,27,46,31,1.3,102\n"
+    assert run("air-period", line, "--as-if", "2031-01-01")[1][0]["i_pm25"] == "1.240"
+    assert run("air-period", line, "--as-if", "2026-03-01")[1][0]["i_pm25"] == "1.033"
+    code, _, err = run("air-period", line, "--as-if", "2001-01-01")
+    assert code == 2
+    assert "2001-01-01" in err
+
+
+def test_an_edition_asked_for_judges_every_row(run):
+    line = AIR + "2018-03-10T14:00,A,5,41,0.7,82,102,75\n"
+    assert run("air-hourly", line)[1][0]["aqi"] == "100"
+    forced = run("air-hourly", line, "--edition", "2026")[1][0]
+    assert (forced["aqi"], forced["edition"]) == ("114", "HJ 633-2026")
+    assert run("air-hourly", line, "--as-if", "2031-01-01")[1][0]["aqi"] == "114"
+
+
+RANKING = "city,composite_index,composite_index_before,meets_class2\n"
+
+
+def test_a_ranking_is_sorted_and_ranks_changes(run):
+    _, rows, _ = run("air-ranking", RANKING + "A,3.0,4.0,否\nB,2.2,2.0,是\nC,4.4,4.0,no\nD,NA,1,否\n")
+    assert [(r["city"], r["rank"], r["change_pct"], r["improved_rank"], r["worsened_rank"]) for r in rows] == [
+        ("B", "1", "10.0", "2", "NA"),
+        ("A", "2", "-25.0", "1", "NA"),
+        ("C", "3", "10.0", "2", "1"),
+        ("D", "NA", "NA", "NA", "NA"),
+    ]
+
+
+def test_a_bureau_may_rank_densely(run):
+    cities = "city,composite_index\nA,2.0\nB,2.0\nC,2.1\n"
+    assert [r["rank"] for r in run("air-ranking", cities)[1]] == ["1", "1", "3"]
+    assert [r["rank"] for r in run("air-ranking", cities, "--ties", "dense")[1]] == ["1", "1", "2"]
+
+
+def test_a_word_that_is_neither_yes_nor_no_is_named(run):
+    code, _, err = run("air-ranking", RANKING + "A,3.0,4.0,也许\n")
+    assert code == 2
+    assert "第 2 行，列 meets_class2" in err
+
+
+def test_parquet_goes_in_and_comes_out(run, tmp_path):
+    out = tmp_path / "index.parquet"
+    given = pa.table({"city": ["A"], "so2": [9], "no2": [27], "pm10": [46], "pm25": [31.0], "co_p95": [1.3],
+                      "o3_p90": pa.array([None], pa.float64())})  # fmt: skip
+    sink = pa.BufferOutputStream()
+    pq.write_table(given, sink)
+    content = sink.getvalue().to_pybytes()
+    code, _, _ = run("air-period", content, "--edition", "2012", "-o", str(out), name="in.parquet")
+    row = pq.read_table(out).to_pylist()[0]
+    assert code == 0
+    assert (row["i_so2"], row["i_o3"], row["composite_index"], row["city"]) == (0.15, None, None, "A")
+
+
+def test_a_damaged_parquet_file_is_one_line(run):
+    code, _, err = run("air-period", b"PAR1 and no more", name="in.parquet")
+    assert code == 2
+    assert "in.parquet" in err
+    assert err.count("\n") == 1
 
 
 def test_water_rows_have_class_worst_items_and_edition(run):

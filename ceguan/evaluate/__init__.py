@@ -14,7 +14,7 @@ SUBJECTS = (air, water)
 
 def add_parser(subparsers: Any) -> None:
     """Add `evaluate` and its verbs; each sets `run`."""
-    top = subparsers.add_parser("evaluate", help="按标准评价一个 CSV 文件", add_help=False)
+    top = subparsers.add_parser("evaluate", help="按标准评价一个文件（CSV 或 Parquet）", add_help=False)
     top.add_argument("-h", "--help", action="help", help="显示帮助")
     verbs = top.add_subparsers(title="评价", metavar="评价项目", required=True)
     for subject in SUBJECTS:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from datetime import date
 from typing import Any
 
 import numpy as np
 
-from ceguan.evaluate.table import NOT_MONITORED, moment, read_table, write_table
+from ceguan import clock
+from ceguan.evaluate.table import NOT_MONITORED, BadInput, Table, moment, read_table, write_table
 from ceguan.evaluate.verbs import add_verb
-from ceguan.science import air
+from ceguan.science import air, air_index
+from ceguan.standards.tables import IaqiRow, NotInForce, rows
+from ceguan.words import beijing
+
+EDITIONS = tuple(name.partition("-")[2] for name in air.editions())
+INDEX_HEADER = ("city", "i_so2", "i_no2", "i_pm10", "i_pm25", "i_co", "i_o3", "composite_index", "main_pollutant")
+RANKING_HEADER = ("city", "composite_index", "rank")
+CHANGE_HEADER = ("composite_index_before", "change_pct", "improved_rank", "worsened_rank")
+YES = {"是": True, "yes": True, "true": True, "1": True, "否": False, "no": False, "false": False, "0": False}
 
 
 def add_verbs(verbs: Any) -> None:
@@ -22,6 +32,59 @@ def add_verbs(verbs: Any) -> None:
         "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，/ 为按计划不监测。",
     )
     hourly.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
+    _law(hourly)
+    _law(
+        add_verb(
+            verbs,
+            "air-period",
+            air_period,
+            "环境空气质量综合指数，HJ 663-2013 / HJ 663-2026；不指定版本时按今天有效的版本",
+            "列：city, so2, no2, pm10, pm25, co_p95, o3_p90（时段均值，CO 为日均值第95百分位数，O3 为日最大8小时"
+            "第90百分位数）；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，缺一项就没有综合指数。",
+        )
+    )
+    ranked = add_verb(
+        verbs,
+        "air-ranking",
+        air_ranking,
+        "城市空气质量排名和变化排名",
+        "列：city, composite_index；有 composite_index_before 时也排变化，有 meets_class2（是/否）时六项达标的城市"
+        "不参加恶化排名。并列者同名次。",
+    )
+    ranked.add_argument(
+        "--ties", choices=("competition", "dense"), help="并列后的名次：跳过（1,2,2,4）或连续（1,2,2,3）"
+    )
+    ranked.add_argument("--column", default="composite_index", metavar="列", help="综合指数所在的列")
+    _law(ranked)
+
+
+def _law(parser: argparse.ArgumentParser) -> None:
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--edition", choices=EDITIONS, help="指定版本，不论日期")
+    chosen.add_argument("--as-if", type=_day, metavar="日期", help="按这一天有效的规定评价，例如 2031-01-01")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} 不是日期，例如 2031-01-01") from None
+
+
+def _law_day(args: argparse.Namespace) -> date | None:
+    """The day whose law was asked for; None: that of the measurement."""
+    if args.edition:
+        row = next(r for r in rows(IaqiRow) if r.standard.endswith(args.edition))
+        return row.valid_to or row.valid_from
+    day: date | None = args.as_if
+    return day
+
+
+def _today() -> date:
+    return beijing(clock.now()).date()
+
+
+# ---- AQI of hours
 
 
 def air_hourly(args: argparse.Namespace) -> int:
@@ -29,13 +92,23 @@ def air_hourly(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["time", "station", *items])
     labels = table.parse("time", moment, "不是时间 (not a time)")
     columns = {item: table.numbers(item) for item in items}
-    apart = {item: np.array([c.strip() == NOT_MONITORED for c in table.text(item)], np.bool_) for item in items}
     begun = np.array([int(label.timestamp()) - 3600 for label in labels], np.int64)  # the label is the end of the hour
-    result = air.hourly_aqi(columns, air.edition_at(begun), apart, args.platform_quirks)
+    result = air.hourly_aqi(columns, _editions(args, begun), _apart(table, items), args.platform_quirks)
     header = ("time", "station", "aqi", "level", "primary", "edition", "reason")
     given = zip(table.text("time"), table.text("station"), strict=True)
-    write_table(args.output, header, ((*g, *_air_row(result, i)) for i, g in enumerate(given)))
+    write_table(args.output, header, ((*g, *_air_row(result, i)) for i, g in enumerate(given)), {"aqi"})
     return 0
+
+
+def _apart(table: Table, items: list[str]) -> dict[str, Any]:
+    """Masks of what is not monitored by plan."""
+    return {item: np.array([c.strip() == NOT_MONITORED for c in table.text(item)], np.bool_) for item in items}
+
+
+def _editions(args: argparse.Namespace, begun: Any) -> Any:
+    """Edition of each row: by the moment measured, or the one asked for."""
+    day = _law_day(args)
+    return air.edition_at(begun) if day is None else np.full(len(begun), air.edition_on(day), np.int8)
 
 
 def _air_row(result: air.AqiColumns, row: int) -> tuple[str, ...]:
@@ -45,3 +118,68 @@ def _air_row(result: air.AqiColumns, row: int) -> tuple[str, ...]:
         return "NA", "NA", "NA", edition, why
     level = air.class_of(edition, int(result.level[row])).zh
     return str(result.aqi[row]), level, ",".join(air.names(int(result.primary[row]))), edition, why
+
+
+# ---- composite index and rankings
+
+
+def air_period(args: argparse.Namespace) -> int:
+    table = read_table(args.input, ["city", *air_index.ITEMS])
+    columns = {item: table.numbers(item) for item in air_index.ITEMS}
+    result = _in_force(air_index.composite_index, columns, _law_day(args) or _today())
+    header = (*INDEX_HEADER, "edition", "trust", "reason")
+    given = enumerate(table.text("city"))
+    write_table(args.output, header, ((city, *_index_row(result, i)) for i, city in given), INDEX_HEADER[1:8])
+    return 0
+
+
+def _index_row(result: air_index.IndexColumns, row: int) -> tuple[str, ...]:
+    digits = result.terms[0].digits
+    numbers = (_number(value, digits) for value in (*result.single[:, row], result.composite[row]))
+    main = "NA" if result.missing(row) else ",".join(result.main_pollutants(row))
+    return (*numbers, main, result.edition, result.trust, result.explain(row).zh)
+
+
+def _number(value: float, digits: int) -> str:
+    return "NA" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def air_ranking(args: argparse.Namespace) -> int:
+    table = read_table(args.input, ["city", args.column])
+    index = table.numbers(args.column)
+    before = table.numbers("composite_index_before") if "composite_index_before" in table.columns else None
+    meets = None
+    if "meets_class2" in table.columns:
+        meets = np.array(table.parse("meets_class2", _yes, "不是 是 或 否"), np.bool_)
+    result = _in_force(air_index.ranking, index, _law_day(args) or _today(), before, meets, args.ties)
+    cities, given = table.text("city"), table.text(args.column)
+    out = [[city, text.strip(), _place(r)] for city, text, r in zip(cities, given, result.rank, strict=True)]
+    header: tuple[str, ...] = RANKING_HEADER
+    if before is not None:
+        digits = next(row.digits for row in result.rows if row.kind == "change")
+        changes = zip(
+            table.text("composite_index_before"), result.change, result.improved, result.worsened, strict=True
+        )
+        for row, (old, change, improved, worsened) in zip(out, changes, strict=True):
+            row += [old.strip(), _number(change, digits), _place(improved), _place(worsened)]
+        header += CHANGE_HEADER
+    out.sort(key=lambda row: (row[2] == "NA", int(row[2]) if row[2] != "NA" else 0))
+    write_table(args.output, header, out, set(header) - {"city"})
+    return 0
+
+
+def _place(rank: int) -> str:
+    return str(rank) if rank else "NA"
+
+
+def _yes(cell: str) -> bool:
+    if cell.lower() not in YES:
+        raise ValueError(cell)
+    return YES[cell.lower()]
+
+
+def _in_force(judge: Any, *args: Any) -> Any:
+    try:
+        return judge(*args)
+    except NotInForce as error:
+        raise BadInput(str(error)) from error

@@ -12,13 +12,15 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ceguan.words import BEIJING
 
@@ -39,7 +41,7 @@ class BadInput(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A CSV file in memory: rows by column name, and the line each row begins on."""
+    """A table in memory: rows by column name, and the line each row begins on."""
 
     file: str
     columns: dict[str, int]
@@ -97,18 +99,35 @@ def _zone(offset: str | None) -> Any:
 # ---- reading and writing
 
 
+PARQUET = b"PAR1"
+
+
 def read_table(path: str, needed: Sequence[str]) -> Table:
-    """A CSV file (UTF-8 with or without BOM, or GBK; "-" = standard input). Raises BadInput."""
+    """CSV (UTF-8 with or without BOM, or GBK) or Parquet, told apart by the first bytes; "-" is standard input.
+
+    Raises BadInput. A row of a Parquet file counts as the line it would be on under a heading.
+    """
     name = "标准输入" if path == "-" else path
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise BadInput(f"{name}：无法读取 (cannot be read)：{error.strerror}") from error
-    table = _table(name, _decode(name, data))
+    table = _parquet(name, data) if data.startswith(PARQUET) else _table(name, _decode(name, data))
     absent = [column for column in needed if column not in table.columns]
     if absent:
         raise BadInput(f"{name}：第 1 行：缺少列 (missing columns) {'、'.join(absent)}")
     return table
+
+
+def _parquet(name: str, data: bytes) -> Table:
+    try:
+        content = pq.read_table(pa.BufferReader(data))
+        columns = [content[column].cast(pa.string()).fill_null("").to_pylist() for column in content.column_names]
+    except pa.ArrowException as error:
+        raise BadInput(f"{name}：不是可读的 Parquet (not readable as Parquet)：{error}") from error
+    cells = [list(row) for row in zip(*columns, strict=True)]
+    header = _header(name, 1, content.column_names)
+    return Table(name, {column: i for i, column in enumerate(header)}, cells, list(range(2, len(cells) + 2)))
 
 
 def _decode(name: str, data: bytes) -> str:
@@ -159,13 +178,15 @@ def _row(name: str, line: int, row: list[str], header: list[str]) -> list[str]:
     return row
 
 
-def write_table(path: str | None, header: Sequence[str], table: Iterable[Sequence[str]]) -> None:
-    """CSV to standard output, or to a file that appears whole or not at all. Raises BadInput."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(table)
-    data = out.getvalue().encode()
+def write_table(
+    path: str | None, header: Sequence[str], table: Iterable[Sequence[str]], numbers: Collection[str] = ()
+) -> None:
+    """CSV to standard output, or to a file that appears whole or not at all. Raises BadInput.
+
+    A file named *.parquet becomes Parquet: the columns `numbers` float64 (NA and empty are null), the rest text.
+    """
+    parquet = path is not None and path.lower().endswith(".parquet")
+    data = _as_parquet(header, table, numbers) if parquet else _as_csv(header, table)
     if path is None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -174,6 +195,27 @@ def write_table(path: str | None, header: Sequence[str], table: Iterable[Sequenc
         _replace(Path(path), data)
     except OSError as error:
         raise BadInput(f"{path}：无法写入 (cannot be written)：{error.strerror}") from error
+
+
+def _as_csv(header: Sequence[str], table: Iterable[Sequence[str]]) -> bytes:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(table)
+    return out.getvalue().encode()
+
+
+def _as_parquet(header: Sequence[str], table: Iterable[Sequence[str]], numbers: Collection[str]) -> bytes:
+    columns = list(zip(*table, strict=True)) or [()] * len(header)
+    arrays = [
+        pa.array([float(c) if c not in MISSING else None for c in column], pa.float64())
+        if name in numbers
+        else pa.array(column, pa.string())
+        for name, column in zip(header, columns, strict=True)
+    ]
+    out = pa.BufferOutputStream()
+    pq.write_table(pa.table(arrays, names=list(header)), out, compression="zstd")
+    return out.getvalue().to_pybytes()
 
 
 def _replace(path: Path, data: bytes) -> None:

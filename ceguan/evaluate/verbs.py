@@ -31,7 +31,9 @@ def add_verb(
         name, help=title, description=title, epilog=columns, add_help=False
     )
     parser.add_argument("-h", "--help", action="help", help="显示帮助")
-    parser.add_argument("input", metavar="文件", help="CSV（UTF-8 或 GBK），- 为标准输入")
-    parser.add_argument("-o", "--output", metavar="文件", help="写入文件（默认写到标准输出）")
+    parser.add_argument("input", metavar="文件", help="CSV（UTF-8 或 GBK）或 Parquet，- 为标准输入")
+    parser.add_argument(
+        "-o", "--output", metavar="文件", help="写入文件，.parquet 结尾则为 Parquet（默认写 CSV 到标准输出）"
+    )
     parser.set_defaults(run=guarded(verb))
     return parser

@@ -133,6 +133,11 @@ def edition_at(hour_start: NDArray[np.int64]) -> NDArray[np.int8]:
     return out
 
 
+def edition_on(day: date) -> int:
+    """Index into `editions()` in force on a Beijing day; -1 when none is."""
+    return int(edition_at(np.array([_midnight(day)]))[0])
+
+
 def _midnight(day: date) -> int:
     return int(datetime.combine(day, time(), BEIJING).timestamp())
 

@@ -24,6 +24,12 @@ class Reason(IntEnum):
     FROM_MINUTES = 13
     CONVERTED_BY_US = 14
     NOT_FLOW_WEIGHTED = 15
+    INDEX_INCOMPLETE = 16
+    INDEX_SUM = 17
+    PERIOD_SHORT = 18
+    PERIOD_MEETS = 19
+    PERIOD_EXCEEDS = 20
+    EVENT_EXCLUDED = 21
 
 
 SENTENCES = {
@@ -58,6 +64,25 @@ SENTENCES = {
     Reason.FROM_MINUTES: Label("小时值由{count}分钟有效分钟数据重新计算", "hour recomputed from {count} valid minutes"),
     Reason.CONVERTED_BY_US: Label("折算浓度由平台按基准氧含量计算", "converted to reference oxygen by the platform"),
     Reason.NOT_FLOW_WEIGHTED: Label("无流量数据，日均值为算术平均", "no flow: arithmetic daily mean"),
+    Reason.INDEX_INCOMPLETE: Label("缺{items}，不计算综合指数", "{items} missing: no composite index"),
+    Reason.INDEX_SUM: Label(
+        "{sum} = {total}；单项指数最大：{main}（{cite}）", "{sum} = {total}; largest single index: {main} ({cite})"
+    ),
+    Reason.PERIOD_SHORT: Label(
+        "{item}有效日数{days}，{short}，不评价（{cite}）", "{item}: {days} valid days, {short}: not evaluated ({cite})"
+    ),
+    Reason.PERIOD_MEETS: Label(
+        "{item} {value} {unit}，不大于二级限值{limit}（{cite}），达标",
+        "{item} {value} {unit} is within the class-2 limit {limit} ({cite})",
+    ),
+    Reason.PERIOD_EXCEEDS: Label(
+        "{item} {value} {unit}，大于二级限值{limit}（{cite}），超标{multiple}倍",
+        "{item} {value} {unit} is above the class-2 limit {limit} ({cite}) by a multiple of {multiple}",
+    ),
+    Reason.EVENT_EXCLUDED: Label(
+        "已按{event}剔除{hours}小时{items}（{cite}，可信度{trust}）",
+        "{hours} hours of {items} left out for {event} ({cite}, trust {trust})",
+    ),
 }
 
 

@@ -127,6 +127,73 @@ class AqiCompleteness(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AirStatistic(Row):
+    """A statistic of a period that HJ 663 compares with a limit of GB 3095.
+
+    `statistic`: mean or percentile (the `p`-th of the daily values). `averaging`: the limit it is compared with.
+    """
+
+    table_file: ClassVar[str] = "air_statistics.csv"
+    pollutant: str
+    statistic: str
+    p: int | None
+    averaging: str  # year, 24h, 8h
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirRounding(Row):
+    """Decimals that a result is rounded to, half to even (GB/T 8170). `quantity`: concentration, multiple, rate."""
+
+    table_file: ClassVar[str] = "air_rounding.csv"
+    quantity: str
+    pollutant: str
+    unit: str
+    digits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirIndexTerm(Row):
+    """One term of the composite index: statistic / limit (class 2, `averaging`), rounded to `digits`, × weight."""
+
+    table_file: ClassVar[str] = "air_index.csv"
+    pollutant: str
+    statistic: str
+    p: int | None
+    averaging: str
+    weight: int
+    digits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirRanking(Row):
+    """How cities are ranked. `ties`: competition (1, 2, 2, 4) or dense (1, 2, 2, 3). `left_out`: who takes no part in
+    the ranking of those that became worse."""
+
+    table_file: ClassVar[str] = "air_ranking.csv"
+    kind: str  # index, change
+    key: str
+    ascending: str
+    ties: str
+    digits: int
+    left_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AirEvent(Row):
+    """An event whose hours are taken out for some uses. `treatment`: hours (the marked hours count as missing)."""
+
+    table_file: ClassVar[str] = "air_events.csv"
+    kind: str
+    zh: str
+    en: str
+    pollutants: str  # joined by blanks; empty: named when the event is marked
+    uses: str
+    treatment: str
+    decided_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaterLimit(Row):
     """GB 3838 item. `kind`: max, min (dissolved oxygen), range (pH: lo–hi holds for every class).
 
@@ -225,6 +292,11 @@ TABLES: tuple[type[Row], ...] = (
     IaqiRow,
     AqiClass,
     AqiCompleteness,
+    AirStatistic,
+    AirRounding,
+    AirIndexTerm,
+    AirRanking,
+    AirEvent,
     WaterLimit,
     NoiseLimit,
     EmissionLimit,

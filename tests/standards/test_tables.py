@@ -12,7 +12,12 @@ from ceguan.standards import tables
 from ceguan.standards.tables import (
     TABLES,
     TRUST,
+    AirEvent,
+    AirIndexTerm,
     AirLimit,
+    AirRanking,
+    AirRounding,
+    AirStatistic,
     AqiClass,
     AqiCompleteness,
     CalendarDay,
@@ -31,6 +36,11 @@ KEYS = {
     IaqiRow: ("pollutant", "averaging"),
     AqiClass: ("level",),
     AqiCompleteness: (),
+    AirStatistic: ("pollutant", "statistic"),
+    AirRounding: ("quantity", "pollutant"),
+    AirIndexTerm: ("pollutant",),
+    AirRanking: ("kind",),
+    AirEvent: ("kind",),
     WaterLimit: ("table", "item", "waterbody"),
     NoiseLimit: ("zone",),
     EmissionLimit: ("standard", "category", "code", "condition", "averaging"),
@@ -38,7 +48,7 @@ KEYS = {
     Validity: ("scope", "standard"),
     CalendarDay: ("day",),
 }
-UNITS = {"µg/m³", "mg/m³", "mg/L", "个/L", "无量纲", "dB(A)", "nGy/h", "min", "h", "d"}
+UNITS = {"µg/m³", "mg/m³", "mg/L", "个/L", "无量纲", "%", "dB(A)", "nGy/h", "min", "h", "d"}
 
 ALL = [pytest.param(row, id=row.where) for kind in TABLES for row in tables.rows(kind)]
 
@@ -76,6 +86,59 @@ def test_two_rows_with_the_same_key_are_never_in_force_on_one_day(kind):
 @pytest.mark.parametrize("row", of(AirLimit))
 def test_class_one_is_never_looser_than_class_two(row):
     assert 0 < row.class1 <= row.class2
+
+
+@pytest.mark.parametrize("phase", ["", "transition", "final"])
+def test_a_longer_mean_is_never_allowed_more_than_a_shorter_one(phase):
+    order = ("year", "quarter", "24h", "8h", "1h")
+    for pollutant in {row.pollutant for row in tables.rows(AirLimit) if row.phase == phase}:
+        found = {r.averaging: r for r in tables.rows(AirLimit) if (r.phase, r.pollutant) == (phase, pollutant)}
+        limits = [found[averaging].class2 for averaging in order if averaging in found]
+        assert limits == sorted(limits), pollutant
+
+
+@pytest.mark.parametrize("row", [r for r in of(AirLimit) if r.values[0].phase == "final"])
+def test_the_final_limits_are_never_looser_than_the_transition(row):
+    final = row
+    before = tables.one(AirLimit, date(2030, 12, 31), pollutant=final.pollutant, averaging=final.averaging)
+    assert final.class1 <= before.class1
+    assert final.class2 <= before.class2
+
+
+@pytest.mark.parametrize("row", of(AirStatistic) + of(AirIndexTerm))
+def test_a_statistic_is_compared_with_a_limit_of_the_same_day(row):
+    assert row.statistic in ("mean", "percentile")
+    assert (row.p is not None) == (row.statistic == "percentile")
+    last = row.valid_to or date(2031, 1, 1)
+    for day in (row.valid_from, last):
+        limit = tables.one(AirLimit, day, pollutant=row.pollutant, averaging=row.averaging)
+        assert limit.class2 > 0
+    assert getattr(row, "unit", limit.unit) == limit.unit
+    assert getattr(row, "weight", 1) > 0
+
+
+@pytest.mark.parametrize("day", [date(2013, 10, 1), date(2026, 2, 28), date(2026, 3, 1), date(2031, 1, 1)])
+def test_six_pollutants_make_the_index_and_every_statistic_has_its_rounding(day):
+    six = {"SO2", "NO2", "PM10", "PM2.5", "CO", "O3"}
+    assert {row.pollutant for row in tables.in_force(AirIndexTerm, day)} == six
+    assert {row.pollutant for row in tables.in_force(AirStatistic, day)} == six
+    for pollutant in six:
+        assert tables.one(AirRounding, day, quantity="concentration", pollutant=pollutant).digits >= 0
+
+
+@pytest.mark.parametrize("row", of(AirRanking))
+def test_a_ranking_says_its_order_and_its_ties(row):
+    assert row.ties in ("competition", "dense")
+    assert row.ascending in ("yes", "no")
+
+
+@pytest.mark.parametrize("row", of(AirEvent))
+def test_an_event_has_words_uses_and_who_decides(row):
+    assert row.zh
+    assert row.en
+    assert row.uses
+    assert row.decided_by
+    assert row.treatment == "hours"
 
 
 @pytest.mark.parametrize("row", of(IaqiRow))
