@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 from ceguan.standards import factors, units
@@ -97,7 +96,7 @@ def _item(series: Any, device: Any, limits: list[Any]) -> Item:
     permitted = {limit.basis: limit.high * (units.factor(limit.unit, series.unit) or 1.0) for limit in limits}
     return Item(
         factor=series.factor,
-        sent=old_code(series.factor) if device.edition == "2005" else series.factor,
+        sent=factors.old_code(series.factor) if device.edition == "2005" else series.factor,
         unit=series.unit,
         decimals=series.decimals + (len(f"{1 / scale:.0f}") - 1 if scale < 1 else 0),
         scale=scale,
@@ -111,13 +110,3 @@ def address(number: int) -> str:
     """Where a device seems to call from: addresses set aside for documentation (RFC 5737)."""
     net = ("192.0.2", "198.51.100", "203.0.113")[number // 250 % 3]
     return f"{net}.{number % 250 + 1}:{40000 + number}"
-
-
-@cache
-def _old_codes() -> dict[str, str]:
-    return {row.code17: row.code05 for row in reversed(factors.rows()) if row.code17 and row.code05}
-
-
-def old_code(factor: str) -> str:
-    """The code of HJ/T 212-2005 for a 2017 code; the same code where 2005 had none."""
-    return _old_codes().get(factor, factor)

@@ -74,3 +74,13 @@ def find(code: str) -> Factor | None:
     """
     families = (code[:size] + "x" * (len(code) - size) for size in range(len(code), 1, -1))
     return next((_by_code()[family] for family in families if family in _by_code()), None)
+
+
+@cache
+def _predecessors() -> dict[str, str]:
+    return {row.code17: row.code05 for row in reversed(rows()) if row.code17 and row.code05}
+
+
+def old_code(code: str) -> str:
+    """The code of HJ/T 212-2005 for a 2017 code ("w01018" → "011"); any other code unchanged."""
+    return _predecessors().get(code, code)
