@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "ceguan.registry",
+    "ceguan.intake",
     "ceguan.watch",
     "ceguan.cases",
     "ceguan.web",

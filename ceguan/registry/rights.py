@@ -39,6 +39,8 @@ RIGHTS = (
     Right("decide", Label("审核数据", "review data"), frozenset({Role.ANALYST})),
     Right("intake", Label("查看接入状态", "see the intake"), frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN})),
     Right("adopt", Label("接入设备", "adopt devices"), frozenset({Role.ANALYST, Role.ADMIN})),
+    Right("command", Label("向设备提取数据", "ask devices for data"), frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN})),
+    Right("control", Label("反控设备", "control devices"), frozenset({Role.ANALYST, Role.ADMIN})),
     Right("import", Label("导入读数", "import readings"), frozenset({Role.ANALYST, Role.ADMIN})),
     Right("inbox", Label("查看报警收件箱", "see the alarm inbox"), OFFICE),
     Right("handle", Label("办理报警", "handle alarms"), HANDLERS),

@@ -63,6 +63,7 @@ class RecordKind(IntEnum):
     BAD = 2  # bytes that are no frame (noise, wrong CRC, wrong length): kept all the same
     IMPORT = 3  # rows of an imported file
     DECISION = 4  # a reviewer's decision
+    SENT = 5  # a frame that the platform sent of its own accord (a command)
 
 
 class Position(NamedTuple):

@@ -3,6 +3,7 @@
 FRAME   an upload of an adopted device becomes readings in the unit of each series; of an unknown one it is held
 BAD     bytes that were no frame: counted, with what can be read of them
 IMPORT  JSON {"file", "by", "rows": [[series, kind, ts, value, flag, row number], …]}: readings
+SENT    what the platform sent: passed over
 DECISION  JSON {series, kind, ts_from, ts_to, action, who, at, why, evidence?, value?, zs?}: a reviewer's decision
 
 A value dated further in the future than the setting allows is quarantined: shown among the bad frames, never counted.
@@ -134,6 +135,8 @@ class Materialiser:
                 taken.bad.append(BadFrame(packed, 0.0, "", "", f"archive:{error}", 0))
 
     def _one(self, record: Record, taken: Taken) -> None:
+        if record.kind == RecordKind.SENT:  # what we said ourselves: evidence, no reading
+            return
         taken.heard.add(int(record.recv) // 3600 * 3600)
         if record.kind == _FRAME:
             self._frame(record, taken)

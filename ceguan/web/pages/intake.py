@@ -63,6 +63,7 @@ RECORDS = {
     RecordKind.BAD: Label("坏帧", "bad frame"),
     RecordKind.IMPORT: Label("文件导入", "file import"),
     RecordKind.DECISION: Label("审核决定", "review decision"),
+    RecordKind.SENT: Label("平台发出的 HJ 212 帧", "HJ 212 frame sent by the platform"),
 }
 _SECRET = re.compile(rb"((?:PW|NewSK)=)([^;,&\r\n]+)", re.IGNORECASE)
 
