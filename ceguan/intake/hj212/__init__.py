@@ -3,7 +3,8 @@
 splitter  bytes → chunks            Splitter(max_frame).feed(data) / settle() / close() → [Chunk]
 scan      many reads → the usual frames scan(buffer, ends) → Scanned; Scanner().feed(data) → [Run]; answers(…)
 crc       the checksum and its two stand-ins
-frame     chunk → fields and back   of_chunk, decode, quick_head, encode
+sm4       the enciphered data area of edition 2025
+frame     chunk → fields and back   of_chunk, decode, quick_head, encode; with the device's key where it is needed
 answers   what the device waits for answer_to(frame or head) → bytes or None
 merge     parts → one message       Merger().feed(frame) / close()
 readings  frame → rows              rows(frame) → Upload

@@ -1,4 +1,4 @@
-"""`ceguan hj212 …`: read any byte stream as frames, and play recorded frames to a server."""
+"""`ceguan hj212 …`: read any byte stream as frames, write frames, and play recorded frames to a server."""
 
 from __future__ import annotations
 
@@ -8,25 +8,38 @@ import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import orjson
 
-from ceguan.intake.hj212 import readings, replay
-from ceguan.intake.hj212.frame import Frame, of_chunk, without_secrets
+from ceguan.intake.hj212 import crc, readings, replay, sm4
+from ceguan.intake.hj212.frame import Frame, encode, of_chunk, without_secrets
 from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.splitter import Splitter
 
 _BLOCK = 1 << 16
 
+_WRITTEN = ("st", "cn", "mn", "qn", "pw", "flag", "pnum", "pno", "rf", "datatime", "cp", "factors", "crc_dialect")
+"""What `encode` writes of a line; `encrypted` says whether it is enciphered."""
+_PASSED_OVER = {"ok", "error", "errors", "offset", "sha256", "edition", "warnings", "parts"}
+"""What `decode` prints besides."""
+
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds `hj212` with its verbs; each sets `run`, called with the arguments, which returns the exit code."""
-    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、回放").add_subparsers(metavar="命令", required=True)
+    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放").add_subparsers(metavar="命令", required=True)
     reading = _verb(verbs, "decode", "逐帧解码字节流，每帧或每段噪声输出一行 JSON")
     reading.add_argument("file", nargs="?", default="-", metavar="FILE", help="文件，- 或省略为标准输入")
     reading.add_argument("--merge", action="store_true", help="合并 PNUM/PNO 分包")
+    reading.add_argument("--key", type=_key, metavar="HEX", help="SM4 密钥（2025 版加密数据区），32 位十六进制")
     reading.set_defaults(run=run_decode)
+    writing = _verb(verbs, "encode", "decode 输出的 JSON 行（可另加 pw）编成报文，写到标准输出")
+    writing.add_argument("file", nargs="?", default="-", metavar="FILE", help="文件，- 或省略为标准输入")
+    writing.add_argument(
+        "--key", type=_key, metavar="HEX", help="SM4 密钥：encrypted 为真、或没有写而 CN 应加密的行加密"
+    )
+    writing.add_argument("--dialect", choices=crc.DIALECTS, help="CRC 算法，默认取行内 crc_dialect，没有则 hj212")
+    writing.set_defaults(run=run_encode)
     playing = _verb(verbs, "replay", "把录下的报文按设备（MN）逐台回放给服务器")
     playing.add_argument("file", metavar="FILE", help="任意字节流，或含 frame / frame_hex 字段的 .jsonl")
     playing.add_argument("--to", required=True, type=_address, metavar="HOST:PORT", help="目标服务器")
@@ -47,11 +60,18 @@ def _address(text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def _key(text: str) -> bytes:
+    try:
+        return sm4.key_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def run_decode(args: argparse.Namespace) -> int:
     """One JSON object per frame or run of noise; 0 when the stream was read to its end, 2 when it cannot be read."""
     try:
         with _opened(args.file) as stream:
-            for found in _frames(_blocks(stream), args.merge):
+            for found in _frames(_blocks(stream), args.merge, args.key):
                 sys.stdout.buffer.writelines(map(line, found))
                 sys.stdout.buffer.flush()
     except BrokenPipeError:
@@ -79,13 +99,103 @@ def _blocks(stream: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _frames(blocks: Iterable[bytes], merge: bool) -> Iterator[list[Frame]]:
+def _frames(blocks: Iterable[bytes], merge: bool, key: sm4.Key | None) -> Iterator[list[Frame]]:
     splitter, merger = Splitter(), Merger()
     for block in blocks:
-        found = [of_chunk(chunk) for chunk in splitter.feed(block)]
+        found = [of_chunk(chunk, key) for chunk in splitter.feed(block)]
         yield [whole for frame in found for whole in merger.feed(frame)] if merge else found
-    found = [of_chunk(chunk) for chunk in splitter.close()]
+    found = [of_chunk(chunk, key) for chunk in splitter.close()]
     yield [whole for frame in found for whole in merger.feed(frame)] + merger.close() if merge else found
+
+
+def run_encode(args: argparse.Namespace) -> int:
+    """One frame per line of JSON; 0 when all are written, 2 when a line cannot be: what stood before it is."""
+    try:
+        with _opened(args.file) as stream:
+            for number, text in enumerate(stream, 1):
+                if text.strip():
+                    sys.stdout.buffer.write(_written(text, number, args))
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, _BadLineError) as error:
+        sys.stdout.buffer.flush()
+        return _unreadable(args.file, error)
+    return 0
+
+
+class _BadLineError(ValueError):
+    """A line that is no frame; the message says which and why."""
+
+
+def _written(text: bytes, number: int, args: argparse.Namespace) -> bytes:
+    try:
+        row = _json(text)
+        _check(row)
+        fields = {name: row[name] for name in _WRITTEN if row.get(name) is not None}
+        if args.dialect:
+            fields["crc_dialect"] = args.dialect
+        return encode(**fields, key=_key_for(row, args.key))
+    except ValueError as error:
+        raise _BadLineError(f"第 {number} 行：{error}") from error
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"不是 JSON（{error}）") from error
+
+
+def _check(row: object) -> None:
+    """Raises ValueError that names the field which is missing, unknown or of another form."""
+    if not isinstance(row, dict):
+        raise ValueError("不是 JSON 对象")
+    if unknown := row.keys() - {*_WRITTEN, "encrypted"} - _PASSED_OVER:
+        raise ValueError(f"不认识的字段 {'、'.join(sorted(unknown))}；可用 {'、'.join((*_WRITTEN, 'encrypted'))}")
+    if row.get("ok") is False:
+        raise ValueError(f"ok 为 false（{row.get('error')}）：不完整的报文不能编码")
+    for name in _WRITTEN:
+        if row.get(name) is None and name in ("st", "cn"):
+            raise ValueError(f"缺 {name}")
+        if row.get(name) is not None and not _fits(name, row[name]):
+            raise ValueError(f"{name} 应为{_FORMS.get(name, '文本')}")
+
+
+_FORMS = {
+    "flag": "整数或文本",
+    "pnum": "整数或文本",
+    "pno": "整数或文本",
+    "cp": "对象：字段名 → 文本或文本列表",
+    "factors": "对象：因子 → {字段名：文本}",
+    "crc_dialect": "、".join(crc.DIALECTS),
+}
+
+
+def _fits(name: str, value: object) -> bool:
+    if name in ("flag", "pnum", "pno"):
+        return isinstance(value, str | int) and not isinstance(value, bool)
+    if name == "cp":
+        return isinstance(value, dict) and all(_is_text_or_list(inner) for inner in value.values())
+    if name == "factors":
+        return isinstance(value, dict) and all(
+            isinstance(one, dict) and all(isinstance(inner, str) for inner in one.values()) for one in value.values()
+        )
+    return value in crc.DIALECTS if name == "crc_dialect" else isinstance(value, str)
+
+
+def _is_text_or_list(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+
+
+def _key_for(row: dict[str, object], key: bytes | None) -> bytes | None:
+    """The key if this frame is to be enciphered: where the line says nothing, by its CN as edition 2025 has it."""
+    wanted = row.get("encrypted")
+    if wanted not in (None, True, False):
+        raise ValueError("encrypted 应为 true 或 false")
+    if wanted and key is None:
+        raise ValueError("encrypted 为 true，须用 --key 给出密钥")
+    return key if wanted or (wanted is None and sm4.covers(str(row["cn"]))) else None
 
 
 def run_replay(args: argparse.Namespace) -> int:

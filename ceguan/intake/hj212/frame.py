@@ -2,6 +2,7 @@
 
 Reading is tolerant: fields are found by name in any order, text may be UTF-8 or GBK, oddities become warnings. But a
 frame whose length, CRC or frame of `CP=&&…&&` is wrong is not `ok`, and nothing that is not `ok` may become a reading.
+An enciphered data area (edition 2025, see `sm4`) is read with the key; without it the frame has the error `encrypted`.
 Layout: HJ 212-2017 6.3, HJ/T 212-2005 6.3; Flag: 2017 表3. The JSON of `public` is what
 `ceguan hj212 decode` prints.
 """
@@ -11,15 +12,19 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ceguan.intake.hj212 import crc
+from ceguan.intake.hj212 import crc, sm4
 from ceguan.intake.hj212.splitter import CLOSED, Chunk
 
-ERRORS = ("noise", "truncated", "length", "crc", "syntax")
-"""What can be wrong with a piece of the stream, in the order in which one is named when several hold."""
+ERRORS = ("noise", "truncated", "length", "crc", "encrypted", "syntax")
+"""What can be wrong with a piece of the stream, in the order in which one is named when several hold.
+
+`encrypted`: a data area that is no text and opens with none of the keys at hand, in a frame that is of edition 2025 or
+whose CRC only happens to fit; the true CRC is made over the plain text and cannot be checked.
+"""
 
 EDITIONS = {0: 2005, 1: 2017, 2: 2025}
 """Version bits V5..V0 of the Flag → edition (HJ 212-2017 表3; 2025 by four independent programs, text not seen)."""
@@ -48,7 +53,8 @@ class Frame:
     """A frame as sent: absent fields are None, empty ones "". `flag` is an int, or the text if that is no number.
 
     `cp`: the plain fields of the data area (a repeated name gives a list); `factors`: {code: {field: text as sent}}.
-    `notes`: oddities met while reading. Edition 2005 puts a request's QN inside `cp`.
+    `encrypted`: the data area came enciphered, opened or not. `notes`: oddities met while reading.
+    Edition 2005 puts a request's QN inside `cp`.
     """
 
     raw: bytes
@@ -67,6 +73,7 @@ class Frame:
     datatime: str | None = None
     cp: Plain = field(default_factory=dict)
     factors: Factors = field(default_factory=dict)
+    encrypted: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -100,6 +107,7 @@ class Frame:
             "sha256": self.sha256,
             "crc_dialect": self.crc_dialect,
             "edition": self.edition,
+            "encrypted": self.encrypted,
             "st": without_secrets(self.st),
             "cn": without_secrets(self.cn),
             "mn": without_secrets(self.mn),
@@ -128,6 +136,7 @@ class Head(NamedTuple):
     flag: int | str | None
     pnum: str | None
     pno: str | None
+    encrypted: bool = False
 
     @property
     def ok(self) -> bool:
@@ -143,10 +152,11 @@ def edition_of(flag: int | str | None) -> int | None:
     return EDITIONS.get(flag >> 2) if isinstance(flag, int) else None
 
 
-def decode(raw: bytes, offset: int = 0, dialect: str | None = None) -> Frame:
-    """Read one frame or run of noise. Never raises.
+def decode(raw: bytes, offset: int = 0, dialect: str | None = None, key: sm4.Key | None = None) -> Frame:
+    """Read one frame or run of noise. No input raises; a key that is not 16 bytes is a ValueError.
 
     `dialect`: the CRC dialect where the splitter has already proved length and CRC (Chunk.dialect), saves a pass.
+    `key`: opens an enciphered data area; a look-up is asked for the frame's MN, and only then.
     """
     dialect = dialect or _proved(raw)
     if dialect:
@@ -154,24 +164,24 @@ def decode(raw: bytes, offset: int = 0, dialect: str | None = None) -> Frame:
         frame = Frame(raw, offset, crc_dialect=dialect)
         if raw[end + 4 :] != b"\r\n":
             frame.notes.append("tail_missing" if len(raw) == end + 4 else "tail_odd")
-        return _read(frame, raw[6:end])
+        return _read(frame, raw[6:end], raw[end : end + 4], key)
     if not raw.startswith(b"##") or not (raw[2:6].isdigit() or CLOSED.search(raw)):
         return Frame(raw, offset, ["noise"])
-    segment, dialect, errors = _diagnose(raw)
-    return _read(Frame(raw, offset, errors, dialect), segment)
+    segment, digits, dialect, errors = _diagnose(raw)
+    return _read(Frame(raw, offset, errors, dialect), segment, digits, key)
 
 
-def of_chunk(chunk: Chunk) -> Frame:
-    """Read what the splitter cut."""
+def of_chunk(chunk: Chunk, key: sm4.Key | None = None) -> Frame:
+    """Read what the splitter cut; `key` as in `decode`."""
     if chunk.frame:
-        return decode(chunk.data, chunk.offset, chunk.dialect)
+        return decode(chunk.data, chunk.offset, chunk.dialect, key)
     return Frame(chunk.data, chunk.offset, ["noise"])
 
 
-def quick_head(raw: bytes, dialect: str | None = None) -> Head:
-    """The head without the data area: for the moment between reading and answering. Never raises.
+def quick_head(raw: bytes, dialect: str | None = None, key: sm4.Key | None = None) -> Head:
+    """The head without the data area: for the moment between reading and answering.
 
-    `ok` means the same as in `decode`; `dialect` as there.
+    `ok` means the same as in `decode`; `dialect`, `key` and what raises as there.
     """
     dialect = dialect or _proved(raw)
     if dialect:
@@ -180,11 +190,12 @@ def quick_head(raw: bytes, dialect: str | None = None) -> Head:
         usual = _USUAL_HEAD.fullmatch(segment[:opening].decode("latin-1")) if _closes(segment, opening) else None
         if usual:
             qn, st, cn, pw, mn, flag = usual.groups()
-            return Head(None, dialect, qn, st, cn, pw, mn, flag if flag is None else int(flag), None, None)
-    frame = decode(raw, 0, dialect)
+            if not sm4.looks_enciphered(segment[opening + 5 : -2]):
+                return Head(None, dialect, qn, st, cn, pw, mn, flag if flag is None else int(flag), None, None)
+    frame = decode(raw, 0, dialect, key)
     return Head(
         *(frame.error, frame.crc_dialect, frame.qn, frame.st, frame.cn, frame.pw),
-        *(frame.mn, frame.flag, frame.pnum, frame.pno),
+        *(frame.mn, frame.flag, frame.pnum, frame.pno, frame.encrypted),
     )
 
 
@@ -197,8 +208,8 @@ def _proved(raw: bytes) -> str | None:
     return crc.dialect_of(raw[6:end], raw[end : end + 4]) if len(raw) >= end + 4 else None
 
 
-def _diagnose(raw: bytes) -> tuple[bytes, str | None, list[str]]:
-    """(segment as far as it can be told, CRC dialect, errors) of a frame that is not right at its claimed length."""
+def _diagnose(raw: bytes) -> tuple[bytes, bytes, str | None, list[str]]:
+    """(segment, CRC digits as far as they can be told, CRC dialect, errors) of a frame not right as it claims to be."""
     claimed = int(raw[2:6]) if len(raw) >= 6 and raw[2:6].isdigit() else None
     first = _FIRST_FIELD.search(raw, 2, 24)
     start = first.start() if first else 6
@@ -207,21 +218,23 @@ def _diagnose(raw: bytes) -> tuple[bytes, str | None, list[str]]:
         segment = raw[start : closed.start() + 2]
         dialect = crc.dialect_of(segment, closed[1])
         wrong_length = start != 6 or claimed != len(segment)
-        return segment, dialect, ["length"] * wrong_length + ["crc"] * (dialect is None)
+        return segment, closed[1], dialect, ["length"] * wrong_length + ["crc"] * (dialect is None)
     return _diagnose_open(raw.rstrip(b"\r\n"), start, claimed, raw.endswith((b"\r", b"\n")))
 
 
-def _diagnose_open(body: bytes, start: int, claimed: int | None, ended: bool) -> tuple[bytes, str | None, list[str]]:
+def _diagnose_open(
+    body: bytes, start: int, claimed: int | None, ended: bool
+) -> tuple[bytes, bytes, str | None, list[str]]:
     """The same for a frame that does not close with && and four digits; `ended`: a line end followed."""
     length, missing_crc = len(body) - 6, re.search(rb"&&[0-9A-Za-z]{0,3}\Z", body)
     if ended and missing_crc and missing_crc.start() >= start + 5:
         segment = body[start : missing_crc.start() + 2]
-        return segment, None, ["length"] * (claimed != len(segment)) + ["crc"]
+        return segment, b"", None, ["length"] * (claimed != len(segment)) + ["crc"]
     if ended and (dialect := crc.dialect_of(body[start:-4], body[-4:])):
-        return body[start:-4], dialect, ["length"]
+        return body[start:-4], body[-4:], dialect, ["length"]
     if claimed is None or length < claimed + 4:
-        return body[start:], None, ["truncated"]
-    return body[start:-4], None, ["length"] * (length != claimed + 4) + ["crc"]
+        return body[start:], b"", None, ["truncated"]
+    return body[start:-4], body[-4:], None, ["length"] * (length != claimed + 4) + ["crc"]
 
 
 def _closes(segment: bytes, opening: int) -> bool:
@@ -229,7 +242,7 @@ def _closes(segment: bytes, opening: int) -> bool:
     return opening >= 0 and segment.endswith(b"&&") and len(segment) >= opening + 7
 
 
-def _read(frame: Frame, segment: bytes) -> Frame:
+def _read(frame: Frame, segment: bytes, digits: bytes, key: sm4.Key | None) -> Frame:
     """Fill in what the segment holds; adds the error `syntax` if its data area is not `CP=&&…&&`."""
     opening = segment.find(b"CP=&&")
     if _closes(segment, opening):
@@ -240,9 +253,45 @@ def _read(frame: Frame, segment: bytes) -> Frame:
         head, _, area = segment.partition(b"CP=&&" if opening >= 0 else b"&&")
         area = area.removesuffix(b"&&")
     _read_head(frame, head)
+    if sm4.looks_enciphered(area):
+        area = _opened(frame, segment, digits, key) if _closes(segment, opening) else _left_closed(frame, area)
     if area:
         _read_area(frame, area)
     return frame
+
+
+def _opened(frame: Frame, segment: bytes, digits: bytes, key: sm4.Key | None) -> bytes:
+    """The plain area if one of the keys opens it; sets the errors, for the CRC is that of the plain segment.
+
+    A key is right when what it gives is text. If it is text but its CRC is wrong, the frame is damaged.
+    """
+    before, opening, area = segment.partition(b"CP=&&")
+    area = area[:-2]
+    printed = sm4.unprinted(area)
+    found = [sm4.decipher(area if printed is None else printed, one) for one in _keys(key, frame.mn)]
+    texts = [(crc.dialect_of(before + opening + plain + b"&&", digits), plain) for plain in found if _is_text(plain)]
+    if not texts and printed is None and frame.errors and frame.edition != 2025:
+        return area
+    dialect, plain = max(texts, key=lambda text: text[0] is not None, default=(None, b""))
+    cause = [] if dialect else ["crc"] if texts else ["encrypted"]
+    frame.notes += ["cipher_printed"] * (printed is not None)
+    frame.errors = [error for error in frame.errors if error != "crc"] + cause
+    frame.encrypted, frame.crc_dialect = True, dialect
+    return plain
+
+
+def _is_text(area: bytes) -> bool:
+    return not sm4.looks_enciphered(area)
+
+
+def _left_closed(frame: Frame, area: bytes) -> bytes:
+    """Nothing, if that is ciphertext cut short: garbled fields must not be read."""
+    frame.encrypted = frame.edition == 2025
+    return b"" if frame.encrypted else area
+
+
+def _keys(key: sm4.Key | None, mn: str | None) -> Iterable[bytes]:
+    return () if key is None else key(mn or "") if callable(key) else (key,)
 
 
 def _read_head(frame: Frame, head: bytes) -> None:
@@ -404,44 +453,59 @@ def encode(
     cp: Mapping[str, str | list[str]] | None = None,
     factors: Mapping[str, Mapping[str, str]] | None = None,
     crc_dialect: str = crc.HJ212,
+    key: bytes | None = None,
 ) -> bytes:
     """The frame of these fields, CR LF included; fields that are None are left out.
 
     All editions share this form; what differs (Flag, width of MN, place of a request's QN) is in the arguments.
-    Raises ValueError for a value that holds a separator (text between // and // may), and for more than 9999 bytes.
+    `key`: enciphers the data area (edition 2025; `sm4.covers` says which CN are to be).
+    Raises ValueError for a value that holds a separator (text between // and // may), for more than 9999 bytes, and
+    for a key that is not 16 bytes.
     """
     head = (("QN", qn), ("ST", st), ("CN", cn), ("PW", pw), ("MN", mn), ("Flag", flag))
     parts = (("PNUM", pnum), ("PNO", pno), ("RF", rf))
-    named = [f"{name}={_checked(str(value))}" for name, value in head + parts if value is not None]
-    items = [f"DataTime={_checked(datatime)}"] if datatime is not None else []
+    named = [_pair(name, str(value)) for name, value in head + parts if value is not None]
+    items = [_pair("DataTime", datatime)] if datatime is not None else []
     for name, sent in (cp or {}).items():
         if "-" in name or name.casefold() == "datatime":
-            raise ValueError(f"a plain field cannot be called {name!r}: that is DataTime or a factor's field")
-        items += [f"{_named(name)}={_checked(value)}" for value in (sent if isinstance(sent, list) else [sent])]
+            raise ValueError(f"cp 中不能有 {name!r}：DataTime 与因子的字段另有位置（datatime、factors）")
+        items += [_pair(_named(name), value) for value in (sent if isinstance(sent, list) else [sent])]
     items += [",".join(_factor(code, values)) for code, values in (factors or {}).items()]
-    return framed(f"{';'.join(named)};CP=&&{';'.join(items)}&&".encode(), crc_dialect)
+    return framed(f"{';'.join(named)};CP=&&{';'.join(items)}&&".encode(), crc_dialect, key)
 
 
-def framed(segment: bytes, crc_dialect: str = crc.HJ212) -> bytes:
-    """The segment with ##, length, CRC and CR LF around it. Raises ValueError for more than 9999 bytes."""
+def framed(segment: bytes, crc_dialect: str = crc.HJ212, key: bytes | None = None) -> bytes:
+    """The plain segment with ##, length, CRC and CR LF around it; with a key its data area enciphered.
+
+    Raises ValueError for more than 9999 bytes, for a key that is not 16 bytes, and where there is no area for the key.
+    """
     if len(segment) > 9999:
-        raise ValueError(f"a segment of {len(segment)} bytes does not fit into four length digits: send it in parts")
-    return b"##%04d%b%b\r\n" % (len(segment), segment, crc.checksum(segment, crc_dialect))
+        raise ValueError(f"数据段 {len(segment)} 字节，四位长度写不下：请分包发送")
+    digits = crc.checksum(segment, crc_dialect)
+    return b"##%04d%b%b\r\n" % (len(segment), segment if key is None else _enciphered(segment, key), digits)
+
+
+def _enciphered(segment: bytes, key: bytes) -> bytes:
+    start = segment.find(b"CP=&&") + 5
+    if not _closes(segment, start - 5):
+        raise ValueError("没有 CP=&&…&& 的数据段不能加密")
+    return segment[:start] + sm4.encipher(segment[start:-2], key) + b"&&"
 
 
 def _factor(code: str, values: Mapping[str, str]) -> list[str]:
     if "-" in code or not values:
-        raise ValueError(f"factor {code!r} needs a code without '-' and at least one field")
-    return [f"{_named(code)}-{_named(name)}={_checked(value)}" for name, value in values.items()]
+        raise ValueError(f"因子 {code!r}：编码不能含“-”，且至少有一个字段")
+    return [_pair(f"{_named(code)}-{_named(name)}", value) for name, value in values.items()]
 
 
 def _named(name: str) -> str:
     if not _NAME.fullmatch(name) or "//" in name:
-        raise ValueError(f"{name!r} cannot be a name in HJ 212: it is empty or holds a separator")
+        raise ValueError(f"{name!r} 不能作 HJ 212 的字段名：为空，或含有分隔符、空白")
     return name
 
 
-def _checked(value: str) -> str:
+def _pair(name: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
-        raise ValueError(f"{value!r} holds a separator of HJ 212 (; , = & or a line end)")
-    return value
+        shown = "" if _SECRET_NAME.search(name) else f"={value!r}"
+        raise ValueError(f"{name}{shown}：含有 HJ 212 的分隔符（; , = & 或换行）")
+    return f"{name}={value}"

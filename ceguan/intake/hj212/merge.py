@@ -85,6 +85,7 @@ def _joined(parts: dict[int, Frame], total: int) -> Message:
         b"".join(part.raw for part in ordered),
         first.offset,
         crc_dialect=first.crc_dialect,
+        encrypted=any(part.encrypted for part in ordered),
         **{name: getattr(first, name) for name in ("qn", "st", "cn", "pw", "mn", "flag", "rf", "datatime")},
         pnum=str(total),
         parts={number: parts[number].offset for number in sorted(parts)},

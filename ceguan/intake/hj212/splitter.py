@@ -7,7 +7,9 @@ alone (what comes out does not depend on how the bytes were chopped into reads):
 
 1. A proved frame lying wholly inside the span another frame claims ends that other frame (it broke off).
 2. A first line that closes with `&&` and a CRC right up to there is a frame, even if its length claims more.
-3. At the claimed length: CRC right, or closed with `&&`, four digits and CR LF (damaged or enciphered) → a frame.
+3. At the claimed length: CRC right → a frame with whatever stands for its line end. Or closed with `&&`, four hex
+   digits and a line end, the next `##dddd` or the end of the stream: damaged, or enciphered (2025), where the CRC is
+   that of the plain text and CR, LF, `&&`, `##` may be among the bytes, so that only the length can delimit.
 4. Otherwise the frame runs to its first line end or the next `##dddd`.
 """
 
@@ -24,6 +26,7 @@ MAX_FRAME = 10_015
 _TAILS = (b"\\r\\n\r\n", b"**\r\n", b"\\r\\n", b"**", b"\r\n", b"\n", b"\r")
 """What stands for CR LF in the field, longest first: also the four characters \\r\\n and two asterisks."""
 _HEAD = re.compile(rb"##\d{4}")
+_CLOSING = re.compile(rb"&&[0-9A-Fa-f]{4}")
 CLOSED = re.compile(rb"&&([0-9A-Za-z]{4})(?:\*\*|\\r\\n)?\r?\n?\Z")
 """How a whole frame ends, whatever its length says."""
 
@@ -144,13 +147,24 @@ class Splitter:
         if broken is None and end > size and not final:
             return None
         if broken is None and end <= size:
-            if dialect := self._proof(head, end):
-                tail = _tail_end(buf, end, final or quiet)
-                return None if tail is None else (tail, True, dialect)
-            if buf[end - 6 : end - 4] == b"&&" and b"\r\n".startswith(buf[end : end + 2]):
-                return (min(end + 2, size), True, None) if end + 2 <= size or final else None
+            dialect = self._proof(head, end)
+            tail = self._whole_at(end, dialect is not None, final, quiet)
+            if tail >= 0:
+                return (tail, True, dialect) if tail else None
         cut = broken or self._delimited(head, final)
         return None if cut is None else (cut, True, None)
+
+    def _whole_at(self, end: int, proved: bool, final: bool, quiet: bool) -> int:
+        """Rule 3: where the frame ends, its line end included; 0 while undecided, -1 if it is not whole here."""
+        buf = self._buf
+        if not proved and not _CLOSING.match(buf, end - 6):
+            return -1
+        tail = _tail_end(buf, end, final or quiet)
+        if tail is None:
+            return 0
+        if proved or tail > end or (quiet and tail == len(buf)) or _HEAD.match(buf, end):
+            return tail
+        return 0 if _may_be_head(buf[end : end + 6]) and not final else -1
 
     def _broken_off(self, head: int, limit: int) -> int | None:
         """Where the frame at head stops although its length claims more (rules 1 and 2); None if nothing says so."""
@@ -213,6 +227,11 @@ class Splitter:
         if size >= head + self._max + 6 or final:
             return min(size, head + self._max)
         return None
+
+
+def _may_be_head(start: bytes) -> bool:
+    """Whether less than six bytes may go on to be ##dddd."""
+    return len(start) < 6 and b"##".startswith(start[:2]) and (len(start) <= 2 or start[2:].isdigit())
 
 
 def _tail_end(buf: bytes, end: int, decided: bool) -> int | None:

@@ -50,6 +50,7 @@ ERRORS = {
     "truncated": Label("不完整", "truncated"),
     "length": Label("长度不符", "wrong length"),
     "crc": Label("CRC 校验错误", "CRC error"),
+    "encrypted": Label("加密，没有能解开的密钥", "enciphered, no key opens it"),
     "syntax": Label("格式错误", "syntax error"),
     "refused": Label("拒收：未接入的设备", "refused: not adopted"),
     "datatime": Label("没有可读的数据时间", "no readable DataTime"),

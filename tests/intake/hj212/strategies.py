@@ -39,6 +39,13 @@ FIELDS = st.fixed_dictionaries(
 
 FRAME = FIELDS.map(lambda fields: encode(**fields))
 
+KEYS = [b"0" * 16, bytes(range(16))]
+
+ENCIPHERED = st.builds(
+    lambda fields, version, key: encode(**(fields | {"flag": 8 + version}), key=key),
+    FIELDS, st.integers(0, 3), st.sampled_from(KEYS),
+)  # fmt: skip
+
 DAMAGE = st.sampled_from(
     [b"##", b"#", b"###", b"##0010", b"##9999", b"\r\n", b"\n", b"\r", b"&&", b"&&30C0", b"CP=&&", b"AT+CSQ\r\nOK\r\n",
      b"**", b"\\r\\n", b"##0x63QN=1;CP=&&&&4540\r\n", b"##   76ST=91;CP=&&&&30C0\r\n", b"\xff\xfe##\x00"]
@@ -47,10 +54,19 @@ DAMAGE = st.sampled_from(
 
 @st.composite
 def _cut_short(draw: st.DrawFn) -> bytes:
-    frame = draw(FRAME)
+    frame = draw(st.one_of(FRAME, ENCIPHERED))
     return frame[: draw(st.integers(0, len(frame)))]
 
 
 STREAM = st.lists(
-    st.one_of(FRAME, FRAME.map(lambda frame: frame[:-2]), _cut_short(), DAMAGE, st.binary(max_size=12)), max_size=6
+    st.one_of(
+        FRAME,
+        FRAME.map(lambda frame: frame[:-2]),
+        ENCIPHERED,
+        ENCIPHERED.map(lambda frame: frame[:-2]),
+        _cut_short(),
+        DAMAGE,
+        st.binary(max_size=12),
+    ),
+    max_size=6,
 ).map(b"".join)

@@ -1,4 +1,4 @@
-"""`ceguan hj212 decode` and `ceguan hj212 replay`."""
+"""`ceguan hj212 decode`, `encode` and `replay`."""
 
 import argparse
 import io
@@ -188,3 +188,89 @@ def test_a_recording_without_frames_says_so(recording, capsys):
 
 def test_what_is_printed_is_what_was_read():
     assert json.loads(cli.line(decode(upload())))["sha256"] == decode(upload()).sha256
+
+
+def written(capsysbinary, *argv: str) -> bytes:
+    assert run("encode", *argv) == 0
+    return capsysbinary.readouterr().out
+
+
+KEY = "30" * 16
+
+
+def test_what_decode_prints_encode_writes_again(recording, capsysbinary):
+    sent = [upload(), upload(minute=1, cp={"CTime": ["04", "10"]}, crc_dialect="modbus"), upload(flag=7, pnum=2, pno=1)]
+    run("decode", recording(b"".join(sent)))
+    lines = [json.loads(text) | {"pw": "123456"} for text in capsysbinary.readouterr().out.splitlines()]
+    again = recording("\n".join(map(json.dumps, lines)).encode(), "again.jsonl")
+    assert written(capsysbinary, again) == b"".join(sent)
+
+
+def test_enciphered_frames_are_decoded_and_written_with_the_key(recording, capsysbinary):
+    sent = [encode(**UPLOAD_2025, key=bytes.fromhex(KEY)), encode(**UPLOAD_2025)]
+    path = recording(b"".join(sent))
+    run("decode", path)
+    assert [json.loads(text)["error"] for text in capsysbinary.readouterr().out.splitlines()] == ["encrypted", None]
+    run("decode", "--key", KEY, path)
+    shown = capsysbinary.readouterr().out
+    assert [json.loads(text)["encrypted"] for text in shown.splitlines()] == [True, False]
+    assert written(capsysbinary, "--key", KEY, recording(shown, "again.jsonl")) == b"".join(sent)
+
+
+UPLOAD_2025 = {"st": "31", "cn": "2011", "flag": 9, "datatime": "20240601085857", "factors": {"a21026": {"Rtd": "18"}}}
+
+
+def test_where_a_line_does_not_say_its_command_decides_what_is_enciphered(recording, capsysbinary):
+    lines = [UPLOAD_2025, {"st": "91", "cn": "9014", "flag": 8, "cp": {"Name": "x" * 40}}]
+    path = recording("\n".join(map(json.dumps, lines)).encode(), "a.jsonl")
+    shown = written(capsysbinary, "--key", KEY, path)
+    assert b"a21026" not in shown
+    assert b"Name=xxxx" in shown
+
+
+def test_the_checksum_can_be_chosen(recording, capsysbinary):
+    path = recording(json.dumps({"st": "32", "cn": "2011", "crc_dialect": "hj212"}).encode(), "a.jsonl")
+    assert written(capsysbinary, "--dialect", "modbus", path) == encode(st="32", cn="2011", crc_dialect="modbus")
+
+
+@pytest.mark.parametrize(
+    ("bad", "named"),
+    [
+        ("no json", "JSON"), ("[1]", "JSON"), ({"cn": "2011"}, "st"), ({"st": "32", "cn": 2011}, "cn"),
+        ({"st": "32", "cn": "2011", "speed": 1}, "speed"), ({"st": "32", "cn": "2011", "flag": True}, "flag"),
+        ({"st": "32", "cn": "2011", "pnum": 1.5}, "pnum"), ({"st": "32", "cn": "2011", "cp": {"a": 1}}, "cp"),
+        ({"st": "32", "cn": "2011", "factors": {"a": "1"}}, "factors"), ({"st": "3;2", "cn": "2011"}, "ST='3;2'"),
+        ({"st": "32", "cn": "2011", "crc_dialect": "crc32"}, "crc_dialect"), ({"st": "32", "cn": "1", "mn": 7}, "mn"),
+        ({"st": "32", "cn": "2011", "encrypted": True}, "--key"), ({"st": "32", "cn": "2011", "encrypted": 2}, "encrypted"),
+        ({"st": "32", "cn": "2011", "ok": False, "error": "crc"}, "crc"),
+        ({"st": "32", "cn": "2011", "factors": {"a": {"Rtd": "1,2"}}}, "a-Rtd='1,2'"),
+        ({"st": "32", "cn": "2011", "datatime": "x" * 10_000}, "分包"),
+    ],
+)  # fmt: skip
+def test_a_line_that_is_no_frame_is_named_with_its_field_and_nothing_after_it_is_written(
+    bad, named, recording, capsysbinary
+):
+    lines = [json.dumps({"st": "32", "cn": "2012"}), bad if isinstance(bad, str) else json.dumps(bad)]
+    assert run("encode", recording("\n".join([*lines, lines[0]]).encode(), "a.jsonl")) == 2
+    shown = capsysbinary.readouterr()
+    assert shown.out == encode(st="32", cn="2012")
+    error = shown.err.decode()
+    assert "第 2 行" in error
+    assert named in error
+    assert error.count("\n") == 1
+
+
+def test_a_password_is_not_repeated_in_the_complaint_about_it(recording, capsysbinary):
+    assert run("encode", recording(b'{"st":"32","cn":"2011","pw":"geheim;1"}', "a.jsonl")) == 2
+    shown = capsysbinary.readouterr().err.decode()
+    assert "PW" in shown
+    assert "geheim" not in shown
+
+
+@pytest.mark.parametrize("verb", ["decode", "encode"])
+def test_a_key_that_is_none_is_refused_and_not_repeated(verb, recording, capsys):
+    with pytest.raises(SystemExit):
+        run(verb, "--key", "3031geheim", recording(b""))
+    shown = capsys.readouterr().err
+    assert "32 位" in shown
+    assert "geheim" not in shown

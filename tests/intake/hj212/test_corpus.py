@@ -1,12 +1,13 @@
 """Every row of the published HJ 212 corpus (`truth/hj212`, README there): valid, broken, streams."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from ceguan.intake.hj212.answers import answer_to
-from ceguan.intake.hj212.frame import decode, of_chunk
+from ceguan.intake.hj212.frame import decode, framed, of_chunk
 from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.splitter import Splitter
 from tests.conftest import TRUTH
@@ -37,9 +38,10 @@ def raw_of(row: dict) -> bytes:
     return bytes.fromhex(row["frame_hex"]) if row.get("frame_hex") else row["frame"].encode()
 
 
-def whole(stream: list[bytes]) -> list:
+def whole(stream: list[bytes], key: bytes | None = None) -> list:
     splitter = Splitter()
-    return [of_chunk(chunk) for data in stream for chunk in splitter.feed(data)] + list(map(of_chunk, splitter.close()))
+    chunks = [chunk for data in stream for chunk in splitter.feed(data)] + splitter.close()
+    return [of_chunk(chunk, key) for chunk in chunks]
 
 
 @pytest.mark.parametrize("row", rows("frame"))
@@ -75,9 +77,41 @@ def test_one_stream(row):
 
 
 @pytest.mark.parametrize("row", rows("encrypted"))
-def test_an_enciphered_area_is_no_reading_but_its_head_is_read(row):
-    (frame,) = whole([raw_of(row)])
-    assert not frame.ok
+def test_one_enciphered_frame_with_its_key(row):
+    raw, key = raw_of(row), bytes.fromhex(row["key_hex"])
+    (frame,) = whole([raw], key)
+    assert frame == decode(raw, key=lambda mn: [b"another key 0000", key])
+    assert (frame.ok, frame.encrypted) == (row["valid"], True)
+    assert frame.crc_dialect == row.get("crc_dialect", "hj212").split()[0]
+    assert {name: getattr(frame, name) for name in row["expected"]} == row["expected"]
+    if not row["valid"]:
+        assert set(frame.errors) == ERRORS[row["why_invalid"]]
+        assert "cipher_printed" in frame.warnings
+
+
+@pytest.mark.parametrize("row", rows("encrypted"))
+@pytest.mark.parametrize("key", [None, b"another key 0000"], ids=["no key", "another key"])
+def test_an_enciphered_area_without_its_key_is_no_reading_but_its_head_is_read(row, key):
+    (frame,) = whole([raw_of(row)], key)
+    assert (frame.ok, "encrypted" in frame.errors, frame.encrypted) == (False, True, True)
+    assert (frame.cp, frame.factors, frame.datatime) == ({}, {}, None)
     assert {name: getattr(frame, name) for name in ("st", "cn", "mn", "qn", "flag")} == {
         name: row["expected"][name] for name in ("st", "cn", "mn", "qn", "flag")
     }
+    assert answer_to(frame) is None
+
+
+@pytest.mark.parametrize("row", rows("frame"))
+def test_a_valid_frame_with_its_area_enciphered_reads_the_same(row):
+    """What the sibling rows of the published encrypted ones are: the same derivation applied to every valid frame."""
+    plain = raw_of(row)
+    flag = re.search(rb";Flag=(\d+)", plain)
+    if not row["valid"] or not flag or not plain.isascii():
+        return
+    segment = plain[6 : 6 + int(plain[2:6])].replace(flag[0], b";Flag=%d" % (int(flag[1]) & 3 | 8))
+    raw, key = framed(segment, key=b"0" * 16), b"0" * 16
+    (frame,), same = whole([raw], key), decode(framed(segment))
+    assert frame.ok
+    assert frame.encrypted or raw == framed(segment)
+    assert (frame.datatime, frame.cp, frame.factors, frame.notes) == (same.datatime, same.cp, same.factors, same.notes)
+    assert decode(raw).error in ({"encrypted"} if frame.encrypted else {None})

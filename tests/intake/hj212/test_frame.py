@@ -58,7 +58,7 @@ def test_what_was_written_is_read_again(fields):
 
 @pytest.mark.parametrize("value", ["1;2", "1,2", "a&b", "a=b", "a\r", "a\n", "//a//;b"])
 def test_a_value_with_a_separator_cannot_be_written(value):
-    with pytest.raises(ValueError, match="separator"):
+    with pytest.raises(ValueError, match="分隔符"):
         encode(st="32", cn="2011", cp={"Info": value})
 
 
@@ -72,12 +72,12 @@ def test_text_between_double_slashes_may_hold_separators():
 
 @pytest.mark.parametrize(("cp", "factors"), [({"a-b": "1"}, {}), ({"": "1"}, {}), ({}, {"a-b": {"Rtd": "1"}})])
 def test_a_name_that_would_be_read_as_something_else_cannot_be_written(cp, factors):
-    with pytest.raises(ValueError, match=r"DataTime|name|code"):
+    with pytest.raises(ValueError, match=r"DataTime|字段名|编码"):
         encode(st="32", cn="2011", cp=cp, factors=factors)
 
 
 def test_a_segment_too_long_for_four_digits_cannot_be_written():
-    with pytest.raises(ValueError, match="parts"):
+    with pytest.raises(ValueError, match="分包"):
         framed(b"x" * 10_000)
 
 
@@ -236,8 +236,8 @@ def test_passwords_and_keys_are_never_printed(segment, spoil):
 def test_the_printed_object_has_the_promised_keys():
     shown = decode(framed(SEGMENT.encode()), offset=7).public()
     assert list(shown) == [
-        "ok", "error", "errors", "offset", "sha256", "crc_dialect", "edition", "st", "cn", "mn", "qn", "flag",
-        "pnum", "pno", "rf", "datatime", "cp", "factors", "warnings",
+        "ok", "error", "errors", "offset", "sha256", "crc_dialect", "edition", "encrypted", "st", "cn", "mn", "qn",
+        "flag", "pnum", "pno", "rf", "datatime", "cp", "factors", "warnings",
     ]  # fmt: skip
     assert shown["offset"] == 7
     assert shown["sha256"] == hashlib.sha256(framed(SEGMENT.encode())).hexdigest()
@@ -247,7 +247,9 @@ def test_the_printed_object_has_the_promised_keys():
 def test_no_input_breaks_the_reader(raw):
     frame, head = decode(raw), quick_head(raw)
     assert json.loads(cli.line(frame))["ok"] is frame.ok
-    assert (head.error, head.mn, head.cn, head.flag) == (frame.error, frame.mn, frame.cn, frame.flag)
+    assert (head.error, head.mn, head.cn, head.flag, head.encrypted) == (
+        *(frame.error, frame.mn, frame.cn, frame.flag, frame.encrypted),
+    )
 
 
 @given(STREAM)
