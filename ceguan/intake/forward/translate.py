@@ -160,7 +160,7 @@ def framed(message: Outgoing, wish: Wish, qn: str) -> bytes:
     parts = message.pnum is not None
     flag = VERSION[wish.edition] << 2 | _ANSWER * wish.answers | _PARTS * parts
     width = 4 if wish.edition == 2005 else 1
-    number = {"pnum": f"{message.pnum:0{width}d}", "pno": f"{message.pno:0{width}d}"} if parts else {}
+    number: dict[str, Any] = {"pnum": f"{message.pnum:0{width}d}", "pno": f"{message.pno:0{width}d}"} if parts else {}
     try:
         return encode(
             qn=qn, st=message.st, cn=message.cn, pw=wish.password, mn=message.mn, flag=flag, **number,

@@ -241,7 +241,7 @@ def test_the_checksum_can_be_chosen(recording, capsysbinary):
         ({"st": "32", "cn": "2011", "pnum": 1.5}, "pnum"), ({"st": "32", "cn": "2011", "cp": {"a": 1}}, "cp"),
         ({"st": "32", "cn": "2011", "factors": {"a": "1"}}, "factors"), ({"st": "3;2", "cn": "2011"}, "ST='3;2'"),
         ({"st": "32", "cn": "2011", "crc_dialect": "crc32"}, "crc_dialect"), ({"st": "32", "cn": "1", "mn": 7}, "mn"),
-        ({"st": "32", "cn": "2011", "encrypted": True}, "--key"), ({"st": "32", "cn": "2011", "encrypted": 2}, "encrypted"),
+        ({"st": "32", "cn": "2011", "encrypted": True}, "--key"), ({"st": "32", "cn": "2011", "encrypted": 2}, "true"),
         ({"st": "32", "cn": "2011", "ok": False, "error": "crc"}, "crc"),
         ({"st": "32", "cn": "2011", "factors": {"a": {"Rtd": "1,2"}}}, "a-Rtd='1,2'"),
         ({"st": "32", "cn": "2011", "datatime": "x" * 10_000}, "分包"),
