@@ -35,7 +35,8 @@ HEADS = np.dtype(
 
 start, end  the frame with its CR LF          piece   which of the pieces it lies in
 dialect     place in crc.DIALECTS
-usual       1: the fields below hold what `quick_head` would say, and nothing else is in the head; 0: ask `quick_head`
+usual       1: the fields below hold what `quick_head` would say, nothing else is in the head, and the area is ASCII;
+            0: ask `quick_head`
 answer      0, 9013 or 9014, what `answers.answer_to` would send
 flag        the number, -1 without one        area    first byte of the data area; it ends 8 bytes before `end`
 qn … mn     first byte and the one behind the last; (-1, -1) for a field that was not sent
@@ -51,7 +52,7 @@ NO_HEADS = np.empty(0, HEADS)
 _FIRST_STEP, _LAST_STEP = 512, 1 << 16  # bytes given to the splitter at a time: first about one frame
 _SHORTEST = 12  # bytes of a frame around nothing
 
-_LF, _CR, _HASH = 10, 13, 35
+_LF, _CR, _HASH, _BRACE = 10, 13, 35, 123
 _ONES, _HIGH = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
 _LFS, _HASHES = np.uint64(0x0A0A0A0A0A0A0A0A), np.uint64(0x2323232323232323)
 _CRC = np.array(crc.BY_DISTANCE, np.uint16)  # row k: share of a byte that stands k places before the last
@@ -298,6 +299,21 @@ def _clean(data, begin, end):
 
 
 @njit
+def _plain(data, words, begin, end):
+    """Whether an area is ASCII and does not begin like a printed cipher: else its CRC may only happen to fit."""
+    high = np.uint64(0)
+    first = min((begin + 7) & ~7, end)
+    for at in range(begin, first):
+        high |= np.uint64(data[at] & 128)
+    last = max(end >> 3, first >> 3)
+    for k in range(first >> 3, end >> 3):
+        high |= words[k]
+    for at in range(max(last << 3, first), end):
+        high |= np.uint64(data[at] & 128)
+    return high & _HIGH == 0 and (begin == end or data[begin] != _BRACE)
+
+
+@njit
 def _claimed(data, head, limit, most):
     """Where the claimed segment and its CRC end; 0 if no length stands here, -1 if it is cut off by the limit."""
     length = 0
@@ -419,7 +435,9 @@ def _scan(data, begin, ends, most, table, hexes, word, literals, notices, silent
                 break
             row = heads[count]
             row[_START], row[_END], row[_PIECE], row[_DIALECT], row[_ANSWER] = head, end, piece, dialect, 0
-            row[_USUAL] = _read_head(data, head + 6, end - 6, word, literals, row)
+            row[_USUAL] = _read_head(data, head + 6, end - 6, word, literals, row) and _plain(
+                data, words, row[_AREA], end - 8
+            )
             if row[_USUAL]:
                 row[_ANSWER] = _answer(data, row, notices, silent)
             at, count = end, count + 1
