@@ -6,6 +6,8 @@ crc       the checksum and its two stand-ins
 sm4       the enciphered data area of edition 2025
 frame     chunk → fields and back   of_chunk, decode, quick_head, encode; with the device's key where it is needed
 answers   what the device waits for answer_to(frame or head) → bytes or None
+commands  what the host may ask    tables; find, check, area
+exchange  request … result          Exchange: events → actions
 merge     parts → one message       Merger().feed(frame) / close()
 readings  frame → rows              rows(frame) → Upload
 replay    recorded frames → a server
