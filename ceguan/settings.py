@@ -39,6 +39,8 @@ SETTINGS = (
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),
     Setting("late_hours", 2, "晚于区间结束这么多小时到达的数据记为迟到。"),
     Setting("future_minutes", 10, "数据时间比接收时间超前这么多分钟即隔离，不计入。"),
+    Setting("old_days", 30, "数据时间比接收时间早这么多天、又不是补传（RF=1）或应本平台请求送来的，即隔离；0 为不限。"),
+    Setting("history_days", 1826, "补传或应本平台请求送来的数据最多早这么多天，再早即隔离（本平台设定，约五年）。"),
     Setting("clock_drift_seconds", 300, "设备时钟与平台时钟相差超过这么多秒即标记。"),
     Setting("disk_low_percent", 10, "磁盘剩余低于这个百分比时在运行状态页告警。"),
     Setting("session_hours", 8, "登录有效小时数。"),

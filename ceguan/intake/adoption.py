@@ -7,7 +7,7 @@ system code (ST) speaks of is the table systems.csv.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
+from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import decode
 from ceguan.intake.sheets import table
 from ceguan.registry import audit, rights
@@ -158,15 +159,17 @@ def edition(store: Store, mn: str) -> str:
 @transaction.atomic
 def adopt(
     mn: str, point: Point, units: Mapping[str, str], user: User, reason: str, take_held: bool, now: float, *,
-    every_seconds: int = 600, minute_interval: int = 10, edition: str = "2017",
+    every_seconds: int = 600, minute_interval: int = 10, edition: str = "2017", dialects: Collection[str] = (),
 ) -> Device:  # fmt: skip
     """Make `mn` a device of `point`, with a series for each factor (2017 code) that has a unit here; audited.
 
     A factor with "" is left unconfirmed: what it sends is not counted. With `take_held` the clockwork also takes in
-    what was held so far. A retired device may be adopted anew.
+    what was held so far. `dialects`: the CRC dialects confirmed beside the standard's; frames in any other go into
+    quarantine. A retired device may be adopted anew.
 
     Raises Forbidden without the right to adopt at this point; AdoptionError when the MN is in use, the point is closed,
-    the reason is missing, or a unit is unknown or cannot be converted to that of the point's series.
+    the reason is missing, a dialect is unknown, or a unit is unknown or cannot be converted to that of the point's
+    series.
     """
     rights.require(user, "adopt", point)
     confirmed = {factor: unit for factor, unit in units.items() if unit}
@@ -178,11 +181,12 @@ def adopt(
     device = before or Device(mn=mn)
     device.point, device.units, device.take_held, device.adopted_by = point, confirmed, take_held, user
     device.every_seconds, device.minute_interval, device.edition = every_seconds, minute_interval, edition
-    device.retired_on = None
+    device.crc_dialects, device.retired_on = _confirmable(dialects), None
     device.save()
     detail = {
         "mn": mn, "point": point.code, "units": confirmed, "series_added": added, "take_held": take_held,
         "every_seconds": every_seconds, "minute_interval": minute_interval, "edition": edition,
+        "crc_dialects": device.crc_dialects,
     }  # fmt: skip
     audit.record(user, "adopt", f"device:{mn}", reason, detail, now)
     return device
@@ -201,6 +205,31 @@ def confirm(device: Device, units: Mapping[str, str], user: User, reason: str, n
     device.save(update_fields=["units"])
     detail = {"mn": device.mn, "units": confirmed, "series_added": added}
     audit.record(user, "confirm_units", f"device:{device.mn}", reason, detail, now)
+
+
+@transaction.atomic
+def confirm_dialects(device: Device, dialects: Collection[str], user: User, reason: str, now: float) -> None:
+    """Let exactly these CRC dialects count for a device, beside the standard's own, which always does.
+
+    What was in quarantine for one of them is taken in by the clockwork; one that is left out is confirmed no longer.
+    Raises as `adopt`, also when that would change nothing.
+    """
+    rights.require(user, "adopt", device.point)
+    _need(reason)
+    before, confirmed = device.crc_dialects, _confirmable(dialects)
+    if confirmed == before:
+        raise AdoptionError("确认的方言没有变化")
+    device.crc_dialects = confirmed
+    device.save(update_fields=["crc_dialects"])
+    detail = {"mn": device.mn, "before": before, "crc_dialects": confirmed}
+    audit.record(user, "confirm_dialects", f"device:{device.mn}", reason, detail, now)
+
+
+def _confirmable(dialects: Collection[str]) -> list[str]:
+    unknown = sorted(set(dialects) - set(crc.DIALECTS))
+    if unknown:
+        raise AdoptionError(f"没有名为 {unknown[0]} 的 CRC 方言；可用：{'、'.join(crc.DIALECTS)}")
+    return [one for one in crc.DIALECTS if one in dialects and one != crc.HJ212]
 
 
 @transaction.atomic

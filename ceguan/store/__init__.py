@@ -42,13 +42,16 @@ from ceguan.store.ledger import (
     DeviceDay,
     Flag,
     Gap,
+    Heard,
     Ledger,
     LedgerError,
     LedgerTakenError,
     QualityRun,
+    Quarantined,
     StoredVerdict,
     UnknownFrame,
     Verdict,
+    Warned,
     connect_reader,
     first_break,
     note,
@@ -67,11 +70,13 @@ __all__ = [
     "DeviceDay",
     "Flag",
     "Gap",
+    "Heard",
     "Ledger",
     "LedgerError",
     "LedgerTakenError",
     "Position",
     "QualityRun",
+    "Quarantined",
     "Record",
     "RecordKind",
     "RecordNotFoundError",
@@ -81,6 +86,7 @@ __all__ = [
     "UnknownFrame",
     "Usage",
     "Verdict",
+    "Warned",
     "first_break",
     "next_free_stream",
     "open_free_stream",
@@ -266,6 +272,44 @@ class Store:
     def device_days(self, first_day: str, last_day: str, mn: str | None = None) -> pa.Table:
         """Counters per device and Beijing day ("2026-03-01"), both days included."""
         return query.device_days(self._db, first_day, last_day, mn)
+
+    def dialects(self, mn: str | None = None) -> pa.Table:
+        """CRC dialects that devices have used, adopted or not; of each device the one heard last first."""
+        return query.dialects(self._db, mn)
+
+    def warnings(self, first_day: str, last_day: str, mn: str | None = None) -> pa.Table:
+        """What was odd about frames that count: per device, Beijing day (both included) and kind."""
+        return query.warnings(self._db, first_day, last_day, mn)
+
+    def usual(self) -> dict[tuple[str, int], dict[str, int]]:
+        """What devices usually send: (MN, kind) → factor → how often in a row (negative: how often it was missing)."""
+        found = self._db.execute("SELECT mn, kind, factors FROM usual")
+        return {(mn, kind): orjson.loads(factors) for mn, kind, factors in found}
+
+    def quarantined(self, state: str | None = "held", mn: str | None = None, limit: int = 500) -> pa.Table:
+        """Frames that wait for a person, newest first; `state` None: also those released and dismissed."""
+        return query.quarantined(self._db, state, mn, limit)
+
+    def held_dialects(self) -> set[tuple[str, str]]:
+        """(MN, dialect) of frames in quarantine because the dialect is not confirmed for the device."""
+        sql = "SELECT DISTINCT mn, substr(cause, 9) FROM quarantine WHERE state = 'held' AND cause LIKE 'dialect:%'"
+        return set(self._db.execute(sql))
+
+    def held_for(self, mn: str, cause: str) -> list[int]:
+        """FrameRef.packed of a device's frames in quarantine for this cause, in the order received."""
+        sql = "SELECT frame FROM quarantine WHERE state = 'held' AND mn = ? AND cause = ? ORDER BY recv, frame"
+        return [frame for (frame,) in self._db.execute(sql, (mn, cause))]
+
+    def held(self, frames: Iterable[int]) -> dict[int, Quarantined]:
+        """Those of the frames that are in quarantine."""
+        sql = """SELECT frame, mn, recv, cause, kind, ts, items, parts FROM quarantine
+                 WHERE state = 'held' AND frame = ?"""
+        found = (self._db.execute(sql, (frame,)).fetchone() for frame in frames)
+        return {row[0]: Quarantined._make((*row[:7], orjson.loads(row[7]))) for row in found if row}
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """MN → frames in quarantine."""
+        return dict(self._db.execute("SELECT mn, count(*) FROM quarantine WHERE state = 'held' GROUP BY mn"))
 
     def gaps(self, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
         """Missing stretches that touch [start, end), with their cause."""

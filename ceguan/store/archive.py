@@ -64,6 +64,7 @@ class RecordKind(IntEnum):
     IMPORT = 3  # rows of an imported file
     DECISION = 4  # a reviewer's decision
     SENT = 5  # a frame that the platform sent of its own accord (a command)
+    RELEASE = 6  # what a person decided about frames in quarantine
 
 
 class Position(NamedTuple):

@@ -18,6 +18,7 @@ TYPES = {
     **dict.fromkeys(("value", "zs", "vmin", "vmax", "cou", "value_in_force", "zs_in_force"), pa.float64()),
     **dict.fromkeys(("made_at", "found_at", "sealed_at", "at", "first_at", "first_recv", "last_recv"), pa.float64()),
     **dict.fromkeys(("max_delay", "sum_delay"), pa.float64()),
+    **dict.fromkeys(("count", "tries", "command"), pa.int64()),
     "kind": pa.int8(),
     "outcome": pa.int8(),
     "ver": pa.int16(),
@@ -41,6 +42,9 @@ VERDICT_SCHEMA = schema(
 BAD_FRAME_SCHEMA = schema("frame recv source mn error size", recv=pa.float64())
 UNKNOWN_SCHEMA = schema("mn first_recv last_recv frames st cns factors source")
 DEVICE_DAY_SCHEMA = schema("mn day frames bad late items same changed first_recv last_recv max_delay sum_delay")
+DIALECT_SCHEMA = schema("mn dialect frames first_recv last_recv")
+WARNING_SCHEMA = schema("mn day kind count frame", kind=pa.string())
+QUARANTINE_SCHEMA = schema("frame mn recv cause kind ts items parts state who at why", recv=pa.float64())
 GAP_SCHEMA = schema("series kind ts_from ts_to cause found_at")
 MANIFEST_SCHEMA = schema("month generation ts_from ts_to path rows bytes sha256 sealed_at")
 

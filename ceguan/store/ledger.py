@@ -130,6 +130,39 @@ class UnknownFrame(NamedTuple):
     source: str
 
 
+class Warned(NamedTuple):
+    """How often something odd was met in a device's frames of a Beijing day, and the last frame with it."""
+
+    mn: str
+    day: str
+    kind: str
+    times: int
+    frame: int
+
+
+class Heard(NamedTuple):
+    """Frames of a device in one CRC dialect, to add to what it has used so far."""
+
+    mn: str
+    dialect: str
+    frames: int
+    first_recv: float
+    last_recv: float
+
+
+class Quarantined(NamedTuple):
+    """A good frame whose readings wait for a person. `parts`: all frames of its message when it came in parts."""
+
+    frame: int
+    mn: str
+    recv: float
+    cause: str
+    kind: int | None
+    ts: int | None
+    items: int
+    parts: Sequence[int] = ()
+
+
 class DeviceDay(NamedTuple):
     """Counts to add to a device's Beijing day ("2026-03-01"); delays in seconds."""
 
@@ -312,6 +345,39 @@ class Batch:
         """Forget that a device was unknown: it has been adopted and its held frames are taken in with this batch."""
         self._db.execute("DELETE FROM held_frame WHERE mn = ?", (mn,))
         self._db.execute("DELETE FROM unknown_device WHERE mn = ?", (mn,))
+
+    def hear(self, heard: Iterable[Heard]) -> None:
+        """Add to what is known of the CRC dialects of devices."""
+        self._db.executemany(
+            f"""INSERT INTO dialect VALUES ({_marks(5)}) ON CONFLICT DO UPDATE SET frames = frames + excluded.frames,
+                    first_recv = min(first_recv, excluded.first_recv), last_recv = max(last_recv, excluded.last_recv)""",
+            heard,
+        )
+
+    def warn(self, warnings: Iterable[Warned]) -> None:
+        """Add to the warnings of devices and days."""
+        self._db.executemany(
+            f"""INSERT INTO warning VALUES ({_marks(5)})
+                ON CONFLICT DO UPDATE SET count = count + excluded.count, frame = excluded.frame""",
+            warnings,
+        )
+
+    def keep_usual(self, usual: Mapping[tuple[str, int], Mapping[str, int]]) -> None:
+        """Remember what devices usually send: (MN, kind) → factor → how often in a row."""
+        rows = [(*key, _json(factors)) for key, factors in usual.items()]
+        self._db.executemany("INSERT OR REPLACE INTO usual VALUES (?, ?, ?)", rows)
+
+    def quarantine(self, frames: Iterable[Quarantined]) -> None:
+        """Hold these frames; one that is in quarantine, or was, stays as it is."""
+        self._db.executemany(
+            f"INSERT INTO quarantine VALUES ({_marks(8)}, 'held', '', NULL, '') ON CONFLICT DO NOTHING",
+            [(*frame[:7], _json(list(frame.parts))) for frame in frames],
+        )
+
+    def settle(self, frames: Iterable[int], state: str, who: str, at: float, why: str) -> int:
+        """Frames leave the quarantine, `released` or `dismissed`; returns how many were held."""
+        sql = "UPDATE quarantine SET state = ?, who = ?, at = ?, why = ? WHERE frame = ? AND state = 'held'"
+        return self._db.executemany(sql, [(state, who, at, why, frame) for frame in frames]).rowcount
 
     def count(self, days: Iterable[DeviceDay]) -> None:
         """Add to the counters of devices and days."""

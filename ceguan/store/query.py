@@ -266,6 +266,27 @@ def bad_frames(db: sqlite3.Connection, start: float, end: float, mn: str | None,
     return columns.select(db, columns.BAD_FRAME_SCHEMA, sql, [start, end, *arguments, limit])
 
 
+def dialects(db: sqlite3.Connection, mn: str | None) -> pa.Table:
+    """See `Store.dialects`."""
+    conditions, arguments = _where(("mn", mn))
+    sql = f"SELECT {{columns}} FROM dialect WHERE {conditions} ORDER BY mn, last_recv DESC"
+    return columns.select(db, columns.DIALECT_SCHEMA, sql, arguments)
+
+
+def warnings(db: sqlite3.Connection, first_day: str, last_day: str, mn: str | None) -> pa.Table:
+    """See `Store.warnings`."""
+    conditions, arguments = _where(("mn", mn))
+    sql = f"SELECT {{columns}} FROM warning WHERE day >= ? AND day <= ? AND {conditions} ORDER BY mn, day, kind"
+    return columns.select(db, columns.WARNING_SCHEMA, sql, [first_day, last_day, *arguments])
+
+
+def quarantined(db: sqlite3.Connection, state: str | None, mn: str | None, limit: int) -> pa.Table:
+    """See `Store.quarantined`."""
+    conditions, arguments = _where(("state", state), ("mn", mn))
+    sql = f"SELECT {{columns}} FROM quarantine WHERE {conditions} ORDER BY recv DESC, frame DESC LIMIT ?"
+    return columns.select(db, columns.QUARANTINE_SCHEMA, sql, [*arguments, limit])
+
+
 def gaps(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
     """See `Store.gaps`."""
     return columns.select(

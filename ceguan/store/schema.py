@@ -143,7 +143,40 @@ FIRST = (
     + _append_only("bad_frame")
 )
 
-MIGRATIONS: tuple[str, ...] = (FIRST,)
+RECEIVING = """
+    -- CRC dialects each device has used, adopted or not.
+    CREATE TABLE dialect (
+        mn TEXT NOT NULL, dialect TEXT NOT NULL, frames INTEGER NOT NULL,
+        first_recv REAL NOT NULL, last_recv REAL NOT NULL,
+        PRIMARY KEY (mn, dialect)
+    ) WITHOUT ROWID;
+
+    -- What is odd about frames that count all the same: how often per device, Beijing day and kind, and the last frame.
+    CREATE TABLE warning (
+        mn TEXT NOT NULL, day TEXT NOT NULL, kind TEXT NOT NULL, count INTEGER NOT NULL, frame INTEGER NOT NULL,
+        PRIMARY KEY (mn, day, kind)
+    ) WITHOUT ROWID;
+    CREATE INDEX warning_by_day ON warning (day);
+
+    -- Factors a device usually sends, by kind of reading: factor -> how often in a row it came (negative: was missing).
+    CREATE TABLE usual (mn TEXT NOT NULL, kind INTEGER NOT NULL, factors TEXT NOT NULL, PRIMARY KEY (mn, kind))
+    WITHOUT ROWID;
+
+    -- Good frames whose readings do not count before a person has looked: held, then released or dismissed.
+    CREATE TABLE quarantine (
+        frame INTEGER PRIMARY KEY, mn TEXT NOT NULL, recv REAL NOT NULL,
+        cause TEXT NOT NULL,           -- code:detail, e.g. "dialect:modbus"
+        kind INTEGER, ts INTEGER,      -- of the readings in it; NULL where there are none
+        items INTEGER NOT NULL,
+        parts TEXT NOT NULL,           -- JSON list: all frames of a message in parts
+        state TEXT NOT NULL CHECK (state IN ('held', 'released', 'dismissed')),
+        who TEXT NOT NULL, at REAL, why TEXT NOT NULL
+    );
+    CREATE INDEX quarantine_by_mn ON quarantine (mn, recv);
+    CREATE INDEX quarantine_held ON quarantine (mn, cause) WHERE state = 'held';
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -30,7 +30,7 @@ from ceguan.store import Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Ver
 from ceguan.watch import findings, gaps, judge, windows
 from ceguan.watch import status as statuses
 from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
-from ceguan.watch.materialise import Materialiser, Taken
+from ceguan.watch.materialise import Gates, Materialiser, Taken
 from ceguan.watch.models import Finding, PointStatus
 from ceguan.watch.register import Point, Register, Series
 from ceguan.watch.thresholds import threshold
@@ -145,12 +145,17 @@ class Clockwork:
     def _resume(self) -> None:
         """Begin from what the ledger and the business database know."""
         note = self.store.note
+        dialects = self.store.dialects()
         self.materialiser = Materialiser(
             self.register,
             self.store.frame,
-            future_seconds=self.settings.future_minutes * 60,
+            self.store.held,
+            gates=self._gates(),
             late_seconds=self.settings.late_hours * HOUR,
             parts_seconds=threshold("parts_minutes") * 60,
+            enough=int(threshold("usual_messages")),
+            dialects=dict(zip(*(reversed(dialects[name].to_pylist()) for name in ("mn", "dialect")), strict=True)),
+            known=self.store.usual(),
         )
         self.materialiser.resume(note("parts") or {})
         self.dirty = Dirty.load(note("dirty"))
@@ -160,6 +165,7 @@ class Clockwork:
         self._outbox: list[tuple[int, int | None]] = [(n, before) for n, before in note("outbox") or ()]
         self._begun = {int(series): first for series, first in (note("begun") or {}).items()}
         self._gaps_until: int | None = note("gaps_until")
+        self._in_doubt = self.store.held_dialects()
         self._unknown = {device["mn"] for device in self.store.unknown_devices()}
         self._newest: dict[int, int] = {}
         self._last_packet = self._packets()
@@ -169,6 +175,10 @@ class Clockwork:
         self._open = set(still.values_list("point_id", "rule"))
         self._unjudged = Dirty()
         self._stored: dict[int, StoredVerdict] = {}
+
+    def _gates(self) -> Gates:
+        values = self.settings
+        return Gates(values.future_minutes * 60, values.old_days * DAY, values.history_days * DAY, lambda *_: False)
 
     def _packets(self) -> dict[str, float]:
         days = self.store.device_days("0000-01-01", "9999-12-31")
@@ -184,19 +194,31 @@ class Clockwork:
         report.caught_up = len(records) < self._batch_records
         report.records = len(records)
         adopted = sorted(self._unknown & self.register.devices.keys())
-        if not records and not adopted:
+        confirmed = sorted(pair for pair in self._in_doubt if self._counts(*pair))
+        if not records and not adopted and not confirmed:
             return
         taken = self.materialiser.take(records)
         for mn in adopted:
             if self.register.devices[mn].take_held:
                 self.materialiser.take_held(self.store.held_frames(mn), taken)
+        for mn, dialect in confirmed:
+            held = self.store.held_for(mn, f"dialect:{dialect}")
+            self.materialiser.take_confirmed(mn, dialect, held, now, taken)
         with self.store.ledger.batch() as batch:
             for mn in adopted:
                 batch.release(mn)
             self._write(batch, taken, report)
         self._unknown -= set(adopted)
         self._unknown |= {frame.mn for frame in taken.held}
+        doubts = (frame for frame in taken.quarantine if frame.cause.startswith("dialect:"))
+        self._in_doubt -= set(confirmed)
+        self._in_doubt |= {(frame.mn, frame.cause.partition(":")[2]) for frame in doubts}
         self._clocks(taken, now)
+
+    def _counts(self, mn: str, dialect: str) -> bool:
+        """Whether frames of this device in this dialect count (by now)."""
+        device = self.register.devices.get(mn)
+        return device is not None and dialect in device.dialects
 
     def _write(self, batch: Batch, taken: Taken, report: Report) -> None:
         again: dict[str, tuple[int, int]] = {}
@@ -214,6 +236,12 @@ class Clockwork:
             batch.count([counts.row(mn, day, *again.pop(mn, (0, 0)))])
         batch.add_bad_frames(taken.bad)
         batch.hold(taken.held)
+        batch.hear(taken.heard_dialects())
+        batch.warn(taken.warned())
+        batch.keep_usual(taken.usual)
+        batch.quarantine(taken.quarantine)
+        for one in taken.settled:
+            batch.settle(*one)
         batch.move(taken.positions)
         batch.note("dirty", self.dirty.dump())
         batch.note("parts", self.materialiser.waiting)

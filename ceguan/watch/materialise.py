@@ -6,8 +6,13 @@ IMPORT  JSON {"file", "by", "rows": [[series, kind, ts, value, flag, row number]
 SENT    what the platform sent: passed over
 DECISION  JSON {series, kind, ts_from, ts_to, action, who, at, why, evidence?, value?, zs?}: a reviewer's decision
 
-A value dated further in the future than the setting allows is quarantined: shown among the bad frames, never counted.
-Parts of one message (PNUM/PNO) wait for each other; those that wait are remembered with the batch, so that a restart
+RELEASE JSON {"frames": […], "action": "release" | "dismiss", who, at, why}: what a person decided about frames in
+        quarantine
+
+What may not count before a person has looked goes into quarantine with its cause: a CRC dialect that is not confirmed
+for the device, a time too far in the future, or too old. Old data are welcome when they are marked as sent again (RF=1,
+HJ 212-2025) or when we asked for them, as far back as the setting `history_days`. What is odd and counts all the same
+is a warning, counted per device and day. Parts of one message (PNUM/PNO) wait for each other; those that wait are remembered with the batch, so that a restart
 finds them in the archive again.
 """
 
@@ -16,25 +21,41 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import Frame, decode
 from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.readings import KINDS, Upload, parse_time, rows
+from ceguan.quality.programme import programme
 from ceguan.standards import units
-from ceguan.store import BadFrame, Decision, DeviceDay, Position, Record, RecordKind, RecordNotFoundError, UnknownFrame
-from ceguan.watch.register import Device, Point, Register, interval_seconds
+from ceguan.store import (
+    BadFrame,
+    Decision,
+    DeviceDay,
+    Heard,
+    Position,
+    Quarantined,
+    Record,
+    RecordKind,
+    RecordNotFoundError,
+    UnknownFrame,
+    Warned,
+)
+from ceguan.watch import usual
+from ceguan.watch.register import Device, Point, Register, Series, interval_seconds
 from ceguan.words import Kind, beijing
 
 log = logging.getLogger(__name__)
 Reading = tuple[Any, ...]
 _FRAME = RecordKind.FRAME
 _MOMENT = Kind.RT
+_DAY = 86400
 NO_DEVICE = ""
 """Key of `Taken.readings` for what came without a device (imports)."""
 
@@ -59,6 +80,26 @@ class Day:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """When a time is not believed [s]; `old` 0: never too old."""
+
+    future: float
+    old: float
+    history: float  # how far back what was sent again or asked for is welcome
+    asked: Callable[[str, str, int, float], bool]  # (MN, CN, time of the data, reception) → whether we asked for it
+
+
+class Settled(NamedTuple):
+    """Frames that leave the quarantine; `state`: released or dismissed."""
+
+    frames: list[int]
+    state: str
+    who: str
+    at: float
+    why: str
+
+
 @dataclass(slots=True)
 class Taken:
     """What a run of records comes to."""
@@ -75,27 +116,54 @@ class Taken:
     drifts: list[tuple[str, float]] = field(default_factory=list)  # MN, device clock minus ours [s]
     unconfirmed: Counter[tuple[str, str]] = field(default_factory=Counter)  # (MN, factor) without a confirmed unit
     heard: set[int] = field(default_factory=set)  # hours (starts) in which anything at all was received
-    quarantined: int = 0
+    quarantine: list[Quarantined] = field(default_factory=list)
+    quarantined: int = 0  # readings that do not count: in quarantine, or rows of imports dated in the future
+    settled: list[Settled] = field(default_factory=list)
+    dialects: dict[tuple[str, str], list[float]] = field(default_factory=dict)  # (MN, dialect) → frames, first, last
+    warnings: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)  # (MN, day, kind) → count, last frame
+    usual: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)  # (MN, kind) → what changed of it
     last_recv: float = 0.0
+
+    def warn(self, mn: str, recv: float, warnings: Iterable[str], frame: int) -> None:
+        """Count warnings; what follows the colon (the factor, the text) can be read on the frame."""
+        for warning in warnings:
+            counted = self.warnings.setdefault((mn, _date(recv), warning.partition(":")[0]), [0, frame])
+            counted[0] += 1
+            counted[1] = frame
+
+    def heard_dialects(self) -> list[Heard]:
+        return [Heard(*key, int(count), first, last) for key, (count, first, last) in self.dialects.items()]
+
+    def warned(self) -> list[Warned]:
+        return [Warned(*key, count, frame) for key, (count, frame) in self.warnings.items()]
 
 
 class Materialiser:
-    """Turns records into `Taken`. Keeps the parts of unfinished messages; `waiting` is what a restart needs of them."""
+    """Turns records into `Taken`. Keeps the parts of unfinished messages; `waiting` is what a restart needs of them.
+
+    `dialects`: MN → the CRC dialect heard last; `known`: what devices usually send; `held`: of these frames, those in
+    quarantine.
+    """
 
     def __init__(
         self,
         register: Register,
         fetch: Callable[[int], Record],
+        held: Callable[[Iterable[int]], dict[int, Quarantined]],
         *,
-        future_seconds: float,
+        gates: Gates,
         late_seconds: float,
         parts_seconds: float,
+        enough: int,
+        dialects: dict[str, str],
+        known: dict[tuple[str, int], dict[str, int]],
     ) -> None:
         self._register = register
-        self._fetch = fetch
-        self._future, self._late, self._patience = future_seconds, late_seconds, parts_seconds
+        self._fetch, self._held = fetch, held
+        self._gates, self._late, self._patience, self._enough = gates, late_seconds, parts_seconds, enough
+        self._dialects, self._usual = dialects, known
         self._parts: dict[str, _Parts] = {}
-        self._known: dict[tuple[str, str, str], tuple[int, float] | None] = {}
+        self._known: dict[tuple[str, str, str, Kind], _Target | None] = {}
         self._known_for: object = None
 
     @property
@@ -128,9 +196,20 @@ class Materialiser:
 
     def take_held(self, frames: Iterable[int], taken: Taken) -> None:
         """Frames that were held before their device was adopted (without positions: those lie behind us)."""
+        for record in self._fetched(frames, taken):
+            self._frame(record, taken, heard=True)
+
+    def take_confirmed(self, mn: str, dialect: str, frames: list[int], now: float, taken: Taken) -> None:
+        """Frames that were in quarantine until their CRC dialect was confirmed for the device."""
+        for record in self._fetched(frames, taken):
+            self._content(decode(record.payload), record, taken)
+        taken.settled.append(Settled(frames, "released", "", now, f"{dialect} 已确认"))
+
+    def _fetched(self, frames: Iterable[int], taken: Taken) -> Iterator[Record]:
+        """The records in turn; one that cannot be read is listed among the bad frames."""
         for packed in frames:
             try:
-                self._frame(self._fetch(packed), taken)
+                yield self._fetch(packed)
             except RecordNotFoundError as error:
                 taken.bad.append(BadFrame(packed, 0.0, "", "", f"archive:{error}", 0))
 
@@ -143,21 +222,31 @@ class Materialiser:
         elif record.kind == RecordKind.BAD:
             self._bad(record, taken)
         else:
-            reader = self._import if record.kind == RecordKind.IMPORT else self._decision
+            reader = self._readers[record.kind]
             try:
                 reader(record, orjson.loads(record.payload), taken)
             except (ValueError, TypeError, KeyError) as error:  # not what the writers of such records promise
                 taken.bad.append(_bad_record(record, f"{record.kind.name.lower()}:{type(error).__name__} {error}"))
 
+    @property
+    def _readers(self) -> dict[RecordKind, Callable[[Record, dict[str, Any], Taken], None]]:
+        return {
+            RecordKind.IMPORT: self._import, RecordKind.DECISION: self._decision, RecordKind.RELEASE: self._release,
+        }  # fmt: skip
+
     # ---- frames
 
-    def _frame(self, record: Record, taken: Taken) -> None:
+    def _frame(self, record: Record, taken: Taken, heard: bool = False) -> None:
+        """A record as it arrives, or with `heard` as its device is adopted: its dialect has been counted then."""
         frame = decode(record.payload)
         mn = frame.mn or ""
         if not frame.ok:
             self._bad(record, taken)
             return
         device = self._register.devices.get(mn)
+        dialect = self._dialect(frame, device)
+        if not heard:
+            self._hear(mn, dialect, record, taken)
         if device is None:
             taken.held.append(_unknown(record, frame))
             return
@@ -169,22 +258,63 @@ class Materialiser:
         sent = parse_time(frame.qn) or (parse_time(frame.datatime) if frame.cn == "2011" else None)
         if sent is not None:
             taken.drifts.append((mn, sent - record.recv))
-        if frame.pnum:
-            joined = self._join(frame, record)
-            if joined is not None:
-                self._upload(device, *joined, record, day, taken)
+        if dialect not in device.dialects and frame.cn in KINDS and (frame.factors or frame.datatime):
+            upload = rows(frame, device.minute_interval * 60)
+            self._quarantine(f"dialect:{dialect}", device, upload, record, [], taken)
             return
-        self._upload(device, frame, {}, record, day, taken)
+        self._content(frame, record, taken)
 
-    def _join(self, frame: Frame, record: Record) -> tuple[Frame, dict[str, int]] | None:
-        """The whole message once its last part is here, with the frame each factor came in."""
+    def _content(self, frame: Frame, record: Record, taken: Taken, free: bool = False) -> None:
+        """Readings of a frame that has been counted, once its message is whole. `free`: a person has released it."""
+        device = self._register.devices.get(frame.mn or "")
+        if device is None:
+            taken.held.append(_unknown(record, frame))
+        elif not frame.pnum:
+            self._upload(device, frame, None, record, taken, free)
+        elif joined := self._join(frame, record):
+            self._upload(device, *joined, record, taken, free)
+
+    def _dialect(self, frame: Frame, device: Device | None) -> str:
+        """The CRC dialect of a frame. Four digits may be right in two of them: then it is one the device is known for.
+
+        (A CRC of two equal bytes reads the same when swapped: 1 in 256 frames of a device that swaps.)
+        """
+        read = frame.crc_dialect or ""
+        known = device.dialects if device else {self._dialects.get(frame.mn or "", read)}
+        if read in known:
+            return read
+        return next((one for one in sorted(known) if _holds(frame.raw, one)), read)
+
+    def _hear(self, mn: str, dialect: str, record: Record, taken: Taken) -> None:
+        before = self._dialects.get(mn, dialect)
+        self._dialects[mn] = dialect
+        if before != dialect:
+            taken.warn(mn, record.recv, ["dialect_changed"], record.ref.packed)
+        counted = taken.dialects.get((mn, dialect))
+        if counted is None:
+            taken.dialects[mn, dialect] = [1, record.recv, record.recv]
+            return
+        counted[0] += 1
+        counted[1], counted[2] = min(counted[1], record.recv), max(counted[2], record.recv)
+
+    def _quarantine(
+        self, cause: str, device: Device, upload: Upload, record: Record, parts: list[int], taken: Taken
+    ) -> None:
+        kind = None if upload.kind is None else int(upload.kind)
+        taken.quarantine.append(
+            Quarantined(record.ref.packed, device.mn, record.recv, cause, kind, upload.ts, len(upload.items), parts)
+        )
+        taken.quarantined += len(upload.items)
+
+    def _join(self, frame: Frame, record: Record) -> tuple[Frame, _Parts] | None:
+        """The whole message once its last part is here, with its parts."""
         key = "\x1f".join((frame.mn or "", frame.st or "", frame.cn or "", frame.datatime or ""))
         parts = self._parts.setdefault(key, _Parts(record.recv))
         whole = parts.add(frame, record)
         if not whole:
             return None
         del self._parts[key]
-        return whole[0], parts.origin
+        return whole[0], parts
 
     def _out_of_patience(self, taken: Taken) -> None:
         """What has waited too long for its other parts is taken as far as it came."""
@@ -194,39 +324,71 @@ class Materialiser:
                 device = self._register.devices.get(key.partition("\x1f")[0])
                 record = self._fetch(parts.frames[0])
                 for message in parts.merger.close() if device else ():
-                    day = taken.days[device.mn, _date(record.recv)]  # type: ignore[union-attr]
-                    self._upload(device, message, parts.origin, record, day, taken)  # type: ignore[arg-type]
+                    self._upload(device, message, parts, record, taken)  # type: ignore[arg-type]
 
     def _upload(
-        self, device: Device, frame: Frame, origin: dict[str, int], record: Record, day: Day, taken: Taken
+        self, device: Device, frame: Frame, parts: _Parts | None, record: Record, taken: Taken, free: bool = False
     ) -> None:
-        """Readings of one message; `origin`: factor as sent → frame, where that is not the record itself."""
+        """Readings of one message; `parts` where it came in several frames."""
         upload = rows(frame, device.minute_interval * 60)
-        if upload.kind is None:
+        if upload.kind is None or upload.ts is None:
+            taken.warn(device.mn, record.recv, frame.warnings + upload.warnings, record.ref.packed)
+            if upload.kind is not None:
+                taken.bad.append(_bad_record(record, "datatime", device.mn))
+                taken.days[device.mn, _date(record.recv)].bad += 1
             return
-        if upload.ts is None:
-            taken.bad.append(_bad_record(record, "datatime", device.mn))
-            day.bad += 1
+        cause = "" if free else self._gate(frame, upload.ts, record)
+        if cause:
+            self._quarantine(cause, device, upload, record, parts.frames if parts else [], taken)
             return
-        if upload.ts > record.recv + self._future:
-            ahead = (upload.ts - record.recv) / 60
-            taken.bad.append(_bad_record(record, f"future:数据时间超前 {ahead:.0f} 分钟，已隔离", device.mn))
-            taken.quarantined += len(upload.items)
-            day.bad += 1
-            return
-        point = self._register.points[device.point]
+        warnings = frame.warnings + upload.warnings + self._unusual(frame, upload, taken)
+        if frame.qn and parse_time(frame.qn) is None:
+            warnings.append(f"qn_unreadable:{frame.qn}")
+        self._readings(device, upload, parts, record, warnings, taken)
+        if warnings:
+            taken.warn(device.mn, record.recv, warnings, record.ref.packed)
+
+    def _readings(
+        self, device: Device, upload: Upload, parts: _Parts | None, record: Record, warnings: list[str], taken: Taken
+    ) -> None:
+        """Rows in the unit of each series, those out of range with a warning; counts of the day."""
+        assert upload.kind is not None
+        point, day = self._register.points[device.point], taken.days[device.mn, _date(record.recv)]
         self._count_delay(upload, point, record, day)
         kind, ts, recv, packed = int(upload.kind), upload.ts, int(record.recv), record.ref.packed
         new = taken.readings[device.mn]
         for factor, value, zs, vmin, vmax, cou, flag, sent in upload.items:
-            found = self._series(device, point, factor, sent)
+            found = self._series(device, point, factor, sent, upload.kind)
             if found is None:
                 taken.unconfirmed[device.mn, factor] += 1
                 continue
-            series, k = found
-            frame_of = origin.get(sent, packed) if origin else packed
+            series, k, low, high = found
+            if value * k < low or value * k > high:
+                warnings.append(f"out_of_range:{sent}={value:g}")
+            frame_of = parts.origin.get(sent, packed) if parts else packed
             new.append((series, kind, ts, 0, value * k, zs * k, vmin * k, vmax * k, cou, flag, recv, frame_of))
         day.items += len(upload.items)
+
+    def _gate(self, frame: Frame, ts: int, record: Record) -> str:
+        """Why the time of these data is not believed; "" when it is."""
+        gates, age = self._gates, record.recv - ts
+        if -age > gates.future:
+            return f"future:{-age / 60:.0f}"
+        if not gates.old or age <= gates.old:
+            return ""
+        if frame.rf != "1" and not gates.asked(frame.mn or "", frame.cn or "", ts, record.recv):
+            return f"old:{age / _DAY:.0f}"
+        return "" if age <= gates.history else f"history:{age / _DAY:.0f}"
+
+    def _unusual(self, frame: Frame, upload: Upload, taken: Taken) -> list[str]:
+        """A warning for each factor that this device usually sends and has left out. What is sent again may be less."""
+        if frame.rf == "1" or not upload.items:
+            return []
+        key = (upload.mn, int(upload.kind or 0))
+        now, missing = usual.follow(self._usual.get(key, {}), {item.factor for item in upload.items}, self._enough)
+        if now is not None:
+            self._usual[key] = taken.usual[key] = now
+        return [f"factor_missing:{factor}" for factor in missing]
 
     def _count_delay(self, upload: Upload, point: Point, record: Record, day: Day) -> None:
         assert upload.kind is not None
@@ -236,22 +398,22 @@ class Materialiser:
         day.sum_delay += max(0.0, delay)
         day.late += upload.kind != _MOMENT and delay > self._late
 
-    def _series(self, device: Device, point: Point, factor: str, sent: str) -> tuple[int, float] | None:
-        """Id of the series and the scale from the confirmed unit to its own; None while the unit is not confirmed."""
+    def _series(self, device: Device, point: Point, factor: str, sent: str, kind: Kind) -> _Target | None:
+        """Where a factor goes; None while its unit is not confirmed."""
         if self._known_for is not self._register.devices:  # the register was read anew
             self._known, self._known_for = {}, self._register.devices
-        key = (device.mn, factor, sent)
+        key = (device.mn, factor, sent, kind)
         if key not in self._known:
-            self._known[key] = self._look_up(device, point, factor, sent)
+            self._known[key] = self._look_up(device, point, factor, sent, kind)
         return self._known[key]
 
-    def _look_up(self, device: Device, point: Point, factor: str, sent: str) -> tuple[int, float] | None:
+    def _look_up(self, device: Device, point: Point, factor: str, sent: str, kind: Kind) -> _Target | None:
         unit = device.units.get(factor) or device.units.get(sent)
         if not unit:
             return None
         series = point.series.get(factor) or self._register.add_series(point, factor, unit)
         scale = units.factor(unit, series.unit)
-        return None if scale is None else (series.id, scale)
+        return None if scale is None else _Target(series.id, scale, *_range(point, series, kind))
 
     # ---- the other kinds of record
 
@@ -271,7 +433,7 @@ class Materialiser:
         for series, kind, ts, value, flag, *_ in content["rows"]:
             if int(series) not in self._register.series:
                 raise KeyError(f"series {series}")
-            if ts > record.recv + self._future:
+            if ts > record.recv + self._gates.future:
                 future += 1
                 continue
             number = nan if value is None else float(value)
@@ -283,6 +445,33 @@ class Materialiser:
         if future:
             taken.quarantined += future
             taken.bad.append(_bad_record(record, f"future:{content.get('file', '')} 中 {future} 行为将来时间，已隔离"))
+
+    def _release(self, record: Record, content: dict[str, Any], taken: Taken) -> None:
+        """Frames a person released or dismissed; what is no longer in quarantine stays as it was settled."""
+        states = {"release": "released", "dismiss": "dismissed"}
+        if content["action"] not in states:
+            raise ValueError(f"action {content['action']}")
+        before = {frame for one in taken.settled for frame in one.frames}
+        held = [one for one in self._held(content["frames"]).values() if one.frame not in before]
+        if content["action"] == "release":
+            for one in held:
+                self._released(one, taken)
+        frames, state = [one.frame for one in held], states[content["action"]]
+        settled = Settled(frames, state, str(content["who"]), float(content["at"]), str(content["why"]))
+        taken.settled.append(settled)
+
+    def _released(self, held: Quarantined, taken: Taken) -> None:
+        """A message taken in though a gate had stopped it."""
+        if not held.parts:
+            for record in self._fetched([held.frame], taken):
+                self._content(decode(record.payload), record, taken, free=True)
+            return
+        device = self._register.devices.get(held.mn)
+        parts, whole = _Parts(held.recv), []
+        for record in self._fetched(held.parts, taken):
+            whole += parts.add(decode(record.payload), record)
+        for message in (whole or parts.merger.close()) if device else ():
+            self._upload(device, message, parts, record, taken, free=True)  # type: ignore[arg-type]
 
     def _decision(self, record: Record, content: dict[str, Any], taken: Taken) -> None:
         if int(content["series"]) not in self._register.series:
@@ -299,6 +488,15 @@ class Materialiser:
         taken.decisions.append(decision)
 
 
+class _Target(NamedTuple):
+    """Where the values of a factor go: series, scale from the confirmed unit to its own, range in that unit."""
+
+    series: int
+    scale: float
+    low: float
+    high: float
+
+
 class _Parts:
     """One unfinished message."""
 
@@ -312,6 +510,20 @@ class _Parts:
         self.frames.append(record.ref.packed)
         self.origin |= dict.fromkeys(frame.factors, record.ref.packed)
         return self.merger.feed(frame)
+
+
+def _holds(raw: bytes, dialect: str) -> bool:
+    """Whether the CRC of a frame that was right in one dialect is right in this one, too."""
+    end = int(raw[2:6]) + 6
+    return raw[end : end + 4].upper() == crc.checksum(raw[6:end], dialect)
+
+
+def _range(point: Point, series: Series, kind: Kind) -> tuple[float, float]:
+    """What values are possible: the instrument's registered range, else that of the programme (minutes for moments)."""
+    steps = programme(point.kind, series.factor, Kind.MINUTE if kind == _MOMENT else kind)
+    params = next((step.params for step in steps if step.test == "range"), {})
+    low = params.get("low", -math.inf) if series.low is None else series.low
+    return low, params.get("high", math.inf) if series.high is None else series.high
 
 
 def _date(ts: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import connection
 
+from ceguan.intake.hj212 import crc
 from ceguan.registry import models
 from ceguan.standards import factors
 from ceguan.words import Kind
@@ -36,6 +37,7 @@ class Device:
     minute_interval: int
     every_seconds: int
     take_held: bool
+    dialects: frozenset[str] = frozenset({crc.HJ212})  # CRC dialects that count: the standard's, and those confirmed
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,10 @@ class Register:
     def _adopted(today: date) -> Iterator[Device]:
         for row in models.Device.objects.all():
             if row.retired_on is None or row.retired_on > today:
-                yield Device(row.mn, row.point_id, row.units, row.minute_interval, row.every_seconds, row.take_held)
+                yield Device(
+                    row.mn, row.point_id, row.units, row.minute_interval, row.every_seconds, row.take_held,
+                    frozenset({crc.HJ212, *row.crc_dialects}),
+                )  # fmt: skip
 
 
 def _limit(row: models.PermitLimit) -> Limit:

@@ -97,7 +97,8 @@ def test_a_frame_from_the_future_is_quarantined_and_shown(world):
     report = world.step(T0 + HOUR + 60)
     assert report.quarantined == 6
     assert world.store.latest().num_rows == 0
-    assert world.store.bad_frames()["error"].to_pylist()[0].startswith("future:")
+    [held] = world.store.quarantined().to_pylist()
+    assert (held["mn"], held["cause"], held["items"]) == ("MNAIR", "future:1380", 6)
 
 
 def test_a_broken_frame_is_counted_for_its_device(world):
