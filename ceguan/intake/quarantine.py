@@ -21,6 +21,11 @@ STREAMS = range(65, 70)
 MOST = 5000
 """Frames of one decision."""
 SHORTEST_REASON = 4
+STATES = {
+    "held": Label("隔离中", "held"),
+    "released": Label("已放行", "released"),
+    "dismissed": Label("不予计入", "dismissed"),
+}
 CAUSES = {
     "dialect": Label("CRC 方言没有为这台设备确认：{}", "CRC dialect not confirmed for this device: {}"),
     "future": Label("数据时间超前 {} 分钟", "dated {} minutes in the future"),
@@ -39,11 +44,11 @@ def explain(cause: str) -> Label:
     return Label(*(text.format(detail) for text in CAUSES.get(code, Label(f"{code} {{}}", f"{code} {{}}"))))
 
 
-def visible(store: Store, user: User, mn: str = "") -> list[dict[str, Any]]:
-    """Frames in quarantine of the devices this person may see, newest first; each with its `device`."""
+def visible(store: Store, user: User, mn: str = "", state: str = "held") -> list[dict[str, Any]]:
+    """Frames in (or once in) quarantine of the devices this person may see, newest first; each with its `device`."""
     points = rights.visible_points(user)
     devices = {one.mn: one for one in Device.objects.select_related("point").filter(point__in=points)}
-    found = store.quarantined(mn=mn or None, limit=MOST).to_pylist()
+    found = store.quarantined(state, mn or None, MOST).to_pylist()
     return [{**row, "device": devices[row["mn"]]} for row in found if row["mn"] in devices]
 
 

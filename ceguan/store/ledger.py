@@ -349,8 +349,10 @@ class Batch:
     def hear(self, heard: Iterable[Heard]) -> None:
         """Add to what is known of the CRC dialects of devices."""
         self._db.executemany(
-            f"""INSERT INTO dialect VALUES ({_marks(5)}) ON CONFLICT DO UPDATE SET frames = frames + excluded.frames,
-                    first_recv = min(first_recv, excluded.first_recv), last_recv = max(last_recv, excluded.last_recv)""",
+            f"""INSERT INTO dialect VALUES ({_marks(5)})
+                ON CONFLICT DO UPDATE SET frames = frames + excluded.frames,
+                    first_recv = min(first_recv, excluded.first_recv),
+                    last_recv = max(last_recv, excluded.last_recv)""",
             heard,
         )
 

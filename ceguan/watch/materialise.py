@@ -12,7 +12,9 @@ RELEASE JSON {"frames": […], "action": "release" | "dismiss", who, at, why}: w
 What may not count before a person has looked goes into quarantine with its cause: a CRC dialect that is not confirmed
 for the device, a time too far in the future, or too old. Old data are welcome when they are marked as sent again (RF=1,
 HJ 212-2025) or when we asked for them, as far back as the setting `history_days`. What is odd and counts all the same
-is a warning, counted per device and day. Parts of one message (PNUM/PNO) wait for each other; those that wait are remembered with the batch, so that a restart
+is a warning, counted per device and day.
+
+Parts of one message (PNUM/PNO) wait for each other; those that wait are remembered with the batch, so that a restart
 finds them in the archive again.
 """
 

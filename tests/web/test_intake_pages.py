@@ -9,9 +9,15 @@ import time
 
 import pytest
 
-from ceguan.registry.models import Device
+from ceguan.intake import quarantine
+from ceguan.intake.hj212.frame import decode
+from ceguan.intake.hj212.readings import rows
+from ceguan.registry.models import AuditEvent, Device
+from ceguan.registry.rights import Forbidden
 from ceguan.store import RecordKind, Store
+from ceguan.web.pages.intake import warnings
 from ceguan.words import FrameRef
+from tests.watch.test_corpus import corpus
 from tests.watch.world import World, at
 
 NOW = at("2026-11-24 10:30")
@@ -139,3 +145,96 @@ def test_an_import_record_shows_a_person_only_their_own_rows(world, signed_in):
     assert "11.5" in page
     assert "77.25" not in page
     assert "77.25" in signed_in("analyst").get(address(packed)).content.decode()
+
+
+@pytest.fixture
+def doubtful(world):
+    """An adopted device has changed its CRC dialect, and sent an hour of last year."""
+    world.doubt = world.send("MNGAS_OUTLET", "hour", at("2026-11-24 09:00"), {"a21026": 33}, crc_dialect="modbus")
+    world.old = world.send("MNGAS_OUTLET", "hour", at("2025-11-24 09:00"), {"a21026": 34}, recv=NOW)
+    world.step(NOW + 1)
+    return world
+
+
+def test_the_status_page_counts_warnings_and_quarantine_and_names_a_change_of_dialect(doubtful, signed_in, monkeypatch):
+    monkeypatch.setattr("ceguan.clock.now", lambda: NOW)
+    page = signed_in("duty").get("/intake/").content.decode()
+    assert "方言变了" in page
+    assert 'href="/intake/quarantine/?mn=MNGAS_OUTLET">2</a>' in page
+
+
+def test_the_device_page_confirms_a_dialect_and_what_was_held_for_it_counts(doubtful, signed_in):
+    analyst = signed_in("analyst")
+    page = analyst.get("/intake/device/?mn=MNGAS_OUTLET").content.decode()
+    assert "MODBUS CRC" in page
+    given = {"mn": "MNGAS_OUTLET", "do": "dialects", "dialect": "modbus", "reason": "厂家固件用 MODBUS 校验"}
+    assert analyst.post("/intake/device/", given | {"reason": ""}).status_code == 422
+    assert analyst.post("/intake/device/", given | {"dialect": "md5"}).status_code == 422
+    assert analyst.post("/intake/device/", given).status_code == 302
+    assert Device.objects.get(mn="MNGAS_OUTLET").crc_dialects == ["modbus"]
+    assert AuditEvent.objects.get(action="confirm_dialects").detail["before"] == []
+    assert doubtful.step(NOW + 2).new == 1
+    assert analyst.post("/intake/device/", {**given, "dialect": []}).status_code == 302, "and takes it back"
+    assert Device.objects.get(mn="MNGAS_OUTLET").crc_dialects == []
+
+
+def test_the_quarantine_lists_cause_device_time_and_frame_and_releases_with_a_reason(doubtful, signed_in):
+    analyst = signed_in("analyst")
+    page = analyst.get("/intake/quarantine/").content.decode()
+    assert "CRC 方言没有为这台设备确认：modbus" in page
+    assert "数据已过 365 天" in page
+    assert address(doubtful.old) in page
+    given = {"frame": str(FrameRef.unpack(doubtful.old)), "do": "release", "reason": "历史数据补录，已核对"}
+    assert analyst.post("/intake/quarantine/", given | {"reason": ""}).status_code == 422
+    assert analyst.post("/intake/quarantine/", given).status_code == 302
+    assert AuditEvent.objects.get(action="quarantine.release").subject == "device:MNGAS_OUTLET"
+    assert doubtful.step(NOW + 2).new == 1
+    assert analyst.post("/intake/quarantine/", given).status_code == 422, "it is no longer in quarantine"
+    assert "历史数据补录" in analyst.get("/intake/quarantine/?state=released").content.decode()
+
+
+def test_all_that_is_listed_is_dismissed_at_once(doubtful, signed_in):
+    given = {"all": "on", "cause": "old", "do": "dismiss", "reason": "设备时钟复位所致"}
+    assert signed_in("analyst").post("/intake/quarantine/", given).status_code == 302
+    assert doubtful.step(NOW + 2).new == 0
+    states = Store(doubtful.folder).quarantined(None).to_pylist()
+    assert {row["cause"]: row["state"] for row in states} == {"old:365": "dismissed", "dialect:modbus": "held"}
+    [ref] = [row for row in doubtful.store.arrivals({}) if row.kind == RecordKind.RELEASE]
+    assert "设备时钟复位" in signed_in("analyst").get(address(ref.ref.packed)).content.decode()
+
+
+def test_only_analysts_release_and_only_in_their_region(doubtful, signed_in, city):
+    given = {"all": "on", "do": "release", "reason": "历史数据补录"}
+    assert signed_in("duty").get("/intake/quarantine/").status_code == 200
+    for name in ("duty", "admin", "enterprise"):
+        assert signed_in(name).post("/intake/quarantine/", given).status_code == 403
+    analyst = city.users["analyst"]
+    analyst.region = city.west
+    analyst.save()
+    page = signed_in("analyst").get("/intake/quarantine/").content.decode()
+    assert "MNGAS_OUTLET" not in page
+    assert signed_in("analyst").post("/intake/quarantine/", given).status_code == 422
+    with pytest.raises(Forbidden):
+        quarantine.decide(doubtful.store, [doubtful.old], "release", analyst, "历史数据补录", NOW)
+    assert doubtful.step(NOW + 2).new == 0
+
+
+def test_adoption_shows_the_dialects_a_device_has_used_and_confirms_those_ticked(world, signed_in):
+    world.send(MN, "hour", at("2026-11-24 09:00"), {"a21026": 33}, crc_dialect="modbus")
+    world.step(NOW + 1)
+    analyst = signed_in("analyst")
+    page = analyst.get(f"/intake/adopt/?mn={MN}").content.decode()
+    assert 'name="dialect" value="modbus">' in page, "shown, not ticked"
+    given = {"mn": MN, "point": "gas_outlet", "unit:a21026": "mg/m³", "take_held": "on", "reason": "新设备",
+             "every_seconds": "3600", "minute_interval": "10", "dialect": "modbus"}  # fmt: skip
+    assert analyst.post("/intake/adopt/", given).status_code == 302
+    assert Device.objects.get(mn=MN).crc_dialects == ["modbus"]
+    assert world.step(NOW + 2).readings == 2, "both held hours count"
+
+
+def test_every_warning_the_decoder_gives_has_its_words(truth):
+    found = {warning.partition(":")[0] for raw in corpus(truth) for frame in [decode(raw)] if frame.ok
+             for warning in frame.warnings + rows(frame).warnings}  # fmt: skip
+    assert found <= warnings().keys()
+    assert len(found) > 5
+    assert all(word.zh and word.en for word in warnings().values())

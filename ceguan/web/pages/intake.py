@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import orjson
 from django.conf import settings
@@ -17,10 +19,12 @@ from django.urls import path
 from django.utils.translation import get_language, gettext
 
 from ceguan import clock
-from ceguan.intake import adoption
+from ceguan.intake import adoption, quarantine
+from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import Frame, decode, without_secrets
 from ceguan.intake.hj212.readings import Upload, rows
 from ceguan.intake.pulse import clock_synchronised, pulse
+from ceguan.intake.sheets import table
 from ceguan.registry import rights
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
@@ -38,6 +42,8 @@ DUMPED = 4096
 """Bytes of a record shown as hex."""
 PREVIEW = 160
 IMPORTED = 500
+WARNED_DAYS = 7
+"""How many days back the warnings of a device are shown."""
 WORST_FIRST = {Status.SILENT: 0, Status.FAULT: 1, Status.LATE: 2, Status.MAINTENANCE: 3, Status.LIVE: 4}
 PULSES = {
     "running": Label("运行中", "running"),
@@ -54,10 +60,22 @@ ERRORS = {
     "syntax": Label("格式错误", "syntax error"),
     "refused": Label("拒收：未接入的设备", "refused: not adopted"),
     "datatime": Label("没有可读的数据时间", "no readable DataTime"),
-    "future": Label("数据时间超前，已隔离", "dated in the future, quarantined"),
+    "future": Label("文件中有行为将来时间，未计入", "rows of a file dated in the future, not counted"),
     "archive": Label("归档中读不出", "not readable in the archive"),
     "import": Label("导入记录不可用", "unusable import record"),
     "decision": Label("审核记录不可用", "unusable decision record"),
+    "release": Label("放行记录不可用", "unusable release record"),
+}
+CAUSES = {
+    "dialect": Label("CRC 方言未确认", "CRC dialect not confirmed"),
+    "future": Label("时间超前", "in the future"),
+    "old": Label("数据过旧", "too old"),
+    "history": Label("超出补传期限", "beyond what may be re-sent"),
+}
+DIALECTS = {
+    crc.HJ212: Label("标准 CRC16", "CRC-16 of the standard"),
+    crc.MODBUS: Label("MODBUS CRC", "MODBUS CRC"),
+    crc.MODBUS_SWAPPED: Label("MODBUS CRC（字节互换）", "MODBUS CRC, bytes swapped"),
 }
 RECORDS = {
     RecordKind.FRAME: Label("HJ 212 帧", "HJ 212 frame"),
@@ -65,8 +83,15 @@ RECORDS = {
     RecordKind.IMPORT: Label("文件导入", "file import"),
     RecordKind.DECISION: Label("审核决定", "review decision"),
     RecordKind.SENT: Label("平台发出的 HJ 212 帧", "HJ 212 frame sent by the platform"),
+    RecordKind.RELEASE: Label("隔离处理", "decision on quarantined frames"),
 }
 _SECRET = re.compile(rb"((?:PW|NewSK)=)([^;,&\r\n]+)", re.IGNORECASE)
+
+
+@cache
+def warnings() -> dict[str, Label]:
+    """What is odd about frames, in words (warnings.csv)."""
+    return {row["warning"]: Label(row["name"], row["name_en"]) for row in table("warnings.csv")}
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -82,11 +107,16 @@ def status(request: HttpRequest) -> HttpResponse:
         "total": len(found),
         "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
         "health": _health(),
-        "here": "status",
-        "waiting_count": len(adoption.waiting(store(), now)),
         "now": now,
+        **_tabs("status", now),
     }
     return render(request, "intake/status.html", context)
+
+
+def _tabs(here: str, now: float) -> dict[str, Any]:
+    """What the row of tabs shows."""
+    held = sum(store().quarantine_counts().values())
+    return {"here": here, "waiting_count": len(adoption.waiting(store(), now)), "quarantine_count": held}
 
 
 class DeviceRow(NamedTuple):
@@ -97,6 +127,9 @@ class DeviceRow(NamedTuple):
     day: dict[str, Any]
     mean_delay: float | None
     unconfirmed: int
+    warnings: int
+    changed_dialect: bool
+    quarantined: int
 
     @property
     def searched(self) -> str:
@@ -109,17 +142,28 @@ def _devices(request: HttpRequest, now: float) -> list[DeviceRow]:
     seen = adoption.adopted(today).filter(point__in=rights.visible_points(request.user)).select_related("point")
     days = {day["mn"]: day for day in store().device_days(today.isoformat(), today.isoformat()).to_pylist()}
     states = {row.point_id: row for row in PointStatus.objects.all()}
-    missing = _unconfirmed()
-    found = [_device(one, days.get(one.mn, {}), states.get(one.point_id), missing.get(one.mn, {})) for one in seen]
+    missing, held = _unconfirmed(), store().quarantine_counts()
+    warned: dict[str, dict[str, int]] = {}
+    for row in store().warnings(today.isoformat(), today.isoformat()).to_pylist():
+        warned.setdefault(row["mn"], {})[row["kind"]] = row["count"]
+    found = [
+        _device(one, days.get(one.mn, {}), states.get(one.point_id), missing.get(one.mn, {}), warned.get(one.mn, {}),
+                held.get(one.mn, 0))
+        for one in seen
+    ]  # fmt: skip
     return sorted(found, key=lambda row: (WORST_FIRST.get(Status(row.state), 9), row.device.point.code, row.device.mn))
 
 
-def _device(device: Device, day: dict[str, Any], state: PointStatus | None, missing: dict[str, int]) -> DeviceRow:
+def _device(
+    device: Device, day: dict[str, Any], state: PointStatus | None, missing: dict[str, int], warned: dict[str, int],
+    held: int,
+) -> DeviceRow:  # fmt: skip
     before = state.last_packet.timestamp() if state and state.last_packet else None
     last = day.get("last_recv")
     return DeviceRow(
         device, state.state if state else Status.PLANNED, state.why if state else "", last or before, day,
         day["sum_delay"] / day["frames"] if day.get("frames") else None, len(missing),
+        sum(warned.values()), "dialect_changed" in warned, held,
     )  # fmt: skip
 
 
@@ -167,11 +211,10 @@ def waiting(request: HttpRequest) -> HttpResponse:
     found = adoption.waiting(store(), now)
     context = {
         "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
-        "here": "waiting",
-        "waiting_count": len(found),
         "may_adopt": rights.can(request.user, "adopt"),
         "english": get_language() == "en",
         "now": now,
+        **_tabs("waiting", now),
     }
     return render(request, "intake/waiting.html", context)
 
@@ -194,6 +237,7 @@ def adopt(request: HttpRequest) -> HttpResponse:
         "points": points,
         "point": point,
         "units": _kept(adoption.suggestions(device.factors, point), given),
+        "dialects": _dialects(device.mn, set(request.POST.getlist("dialect"))),
         "error": error,
         "english": get_language() == "en",
         "reason": given.get("reason", gettext("新设备接入")),
@@ -217,13 +261,38 @@ def _adopted(request: HttpRequest, device: adoption.Waiting, point: Point | None
             device.mn, point, units, request.user, given.get("reason", ""), "take_held" in given, now,
             every_seconds=_whole(given.get("every_seconds", ""), 10, 7 * 86400),
             minute_interval=_whole(given.get("minute_interval", ""), 1, 60),
-            edition=adoption.edition(store(), device.mn),
+            edition=adoption.edition(store(), device.mn), dialects=given.getlist("dialect"),
         )  # fmt: skip
     except adoption.AdoptionError as error:
         return str(error)
     said = gettext("%(mn)s 已接入 %(point)s；时钟取走后开始计入，通常一两秒。")
     messages.success(request, said % {"mn": device.mn, "point": name(point)})
     return None
+
+
+class Dialect(NamedTuple):
+    """A CRC dialect for a person to confirm. `standard`: it needs no confirmation; `frames` 0: never used so far."""
+
+    dialect: str
+    word: str
+    standard: bool
+    confirmed: bool
+    frames: int
+    first: float | None
+    last: float | None
+
+
+def _dialects(mn: str, confirmed: Collection[str]) -> list[Dialect]:
+    """The dialects a device has used, the one heard last first; then those confirmed that it has not used."""
+    used = {row["dialect"]: row for row in store().dialects(mn).to_pylist()}
+    names = [*used, *(one for one in confirmed if one not in used and one in DIALECTS)]
+    return [
+        Dialect(
+            one, label(DIALECTS.get(one, Label(one, one))), one == crc.HJ212, one == crc.HJ212 or one in confirmed,
+            used.get(one, {}).get("frames", 0), used.get(one, {}).get("first_recv"), used.get(one, {}).get("last_recv"),
+        )
+        for one in names
+    ]  # fmt: skip
 
 
 def _units(request: HttpRequest) -> dict[str, str]:
@@ -244,7 +313,7 @@ def _kept(found: list[adoption.Suggestion], given: Any) -> list[adoption.Suggest
 
 
 def device(request: HttpRequest) -> HttpResponse:
-    """An adopted device: its confirmed units, factors that wait for one, retirement."""
+    """An adopted device: units and CRC dialects to confirm, warnings of the last days, retirement."""
     rights.require(request.user, "intake")
     now, mine = clock.now(), rights.visible_points(request.user)
     found = get_object_or_404(
@@ -260,6 +329,9 @@ def device(request: HttpRequest) -> HttpResponse:
         "device": found,
         "confirmed": [(code, _factor_name(code), unit) for code, unit in sorted(found.units.items())],
         "units": adoption.suggestions(sent, found.point),
+        "dialects": _dialects(found.mn, found.crc_dialects),
+        "held": store().quarantine_counts().get(found.mn, 0),
+        "warnings": _warnings(found.mn, now),
         "may_adopt": rights.can(request.user, "adopt", found.point),
         "error": error,
     }
@@ -267,18 +339,33 @@ def device(request: HttpRequest) -> HttpResponse:
 
 
 def _changed(request: HttpRequest, found: Device, now: float) -> str | None:
-    """Confirm units or retire, as the button says; None when done, else what is wrong."""
+    """Confirm units or dialects, or retire, as the button says; None when done, else what is wrong."""
     reason = request.POST.get("reason", "")
     try:
         if request.POST.get("do") == "retire":
             adoption.retire(found, request.user, reason, now)
             messages.success(request, gettext("%(mn)s 已停用；它再发来的帧暂存待接入。") % {"mn": found.mn})
+        elif request.POST.get("do") == "dialects":
+            adoption.confirm_dialects(found, request.POST.getlist("dialect"), request.user, reason, now)
+            said = gettext("%(mn)s 的 CRC 方言已确认；隔离中的相应数据由时钟收入，通常一两秒。")
+            messages.success(request, said % {"mn": found.mn})
         else:
             adoption.confirm(found, _units(request), request.user, reason, now)
             messages.success(request, gettext("%(mn)s 的单位已确认，此后收到的数据计入。") % {"mn": found.mn})
     except adoption.AdoptionError as error:
         return str(error)
     return None
+
+
+def _warnings(mn: str, now: float) -> list[dict[str, Any]]:
+    """Warnings of the last days, the newest day first."""
+    first, last = beijing(now - WARNED_DAYS * 86400).date(), beijing(now).date()
+    found = store().warnings(first.isoformat(), last.isoformat(), mn).to_pylist()
+    return [
+        {**row, "word": label(warnings().get(row["kind"], Label(row["kind"], row["kind"]))),
+         "ref": str(FrameRef.unpack(row["frame"]))}
+        for row in sorted(found, key=lambda row: row["day"], reverse=True)
+    ]  # fmt: skip
 
 
 def _factor_name(code: str) -> str:
@@ -300,8 +387,7 @@ def bad(request: HttpRequest) -> HttpResponse:
     page = Paginator(found, ROWS).get_page(request.GET.get("page"))
     page.object_list = [_bad(row) for row in page.object_list]
     context = {
-        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, "here": "bad",
-        "waiting_count": len(adoption.waiting(store(), now)),
+        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, **_tabs("bad", now),
     }  # fmt: skip
     return render(request, "intake/bad.html", context)
 
@@ -324,6 +410,57 @@ def _error(code: str) -> str:
     return f"{word} ({more})" if more and short in ERRORS else word
 
 
+# ── quarantine ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def quarantined(request: HttpRequest) -> HttpResponse:
+    """Frames that do not count before a person has looked; those chosen are released or dismissed, with a reason."""
+    rights.require(request.user, "intake")
+    now, given = clock.now(), request.POST or request.GET
+    mn = given.get("mn", "").strip()
+    state = given.get("state") if given.get("state") in quarantine.STATES else "held"
+    found = [row for row in quarantine.visible(store(), request.user, mn, state) if _asked(row, given.get("cause", ""))]
+    error = _settled(request, found, now) if request.method == "POST" else ""
+    if error is None:
+        return redirect(f"{request.path}?{urlencode({'mn': mn})}" if mn else request.path)
+    page = Paginator(found, ROWS).get_page(request.GET.get("page"))
+    page.object_list = [_held(row) for row in page.object_list]
+    context = {
+        "page": page, "total": len(found), "most": quarantine.MOST, "mn": mn, "cause": given.get("cause", ""),
+        "causes": [(code, label(CAUSES[code])) for code in quarantine.CAUSES], "error": error,
+        "state": state, "states": [(code, label(word)) for code, word in quarantine.STATES.items()],
+        "may_release": state == "held" and rights.can(request.user, "release"), "reason": given.get("reason", ""),
+        "chosen": request.POST.getlist("frame"), **_tabs("quarantine", now),
+    }  # fmt: skip
+    return render(request, "intake/quarantine.html", context, status=422 if error else 200)
+
+
+def _asked(row: dict[str, Any], cause: str) -> bool:
+    return not cause or row["cause"].partition(":")[0] == cause
+
+
+def _held(row: dict[str, Any]) -> dict[str, Any]:
+    kind = None if row["kind"] is None else label(series.KINDS[Kind(row["kind"])])
+    return {**row, "ref": str(FrameRef.unpack(row["frame"])), "said": label(quarantine.explain(row["cause"])),
+            "kind_word": kind}  # fmt: skip
+
+
+def _settled(request: HttpRequest, found: list[dict[str, Any]], now: float) -> str | None:
+    """Release or dismiss what was chosen (or all that is listed); None when done, else what is wrong."""
+    given = request.POST
+    listed = {str(FrameRef.unpack(row["frame"])): row["frame"] for row in found}
+    chosen = list(listed) if "all" in given else given.getlist("frame")
+    action = given.get("do", "")
+    try:
+        frames = [listed[ref] for ref in chosen if ref in listed]
+        quarantine.decide(store(), frames, action, request.user, given.get("reason", ""), now)
+    except quarantine.QuarantineError as error:
+        return str(error)
+    said = {"release": gettext("已放行 %(n)d 帧，由时钟收入。"), "dismiss": gettext("%(n)d 帧不予计入。")}[action]
+    messages.success(request, said % {"n": len(frames)})
+    return None
+
+
 # ── one record ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -334,7 +471,8 @@ def frame(request: HttpRequest, ref: str) -> HttpResponse:
         record = store().frame(FrameRef.parse(ref))
     except (ValueError, OverflowError, RecordNotFoundError):
         raise Http404 from None
-    reader = {RecordKind.IMPORT: _import, RecordKind.DECISION: _decision}.get(record.kind, _frame)
+    readers = {RecordKind.IMPORT: _import, RecordKind.DECISION: _decision, RecordKind.RELEASE: _release}
+    reader = readers.get(record.kind, _frame)
     context = {
         "ref": str(record.ref), "record": record, "kind_word": label(RECORDS[record.kind]),
         "sha256": decode(record.payload).sha256, "size": len(record.payload), "raw": True,
@@ -356,9 +494,14 @@ def _frame(request: HttpRequest, record: Record) -> dict[str, Any]:
     shown = found.public()
     return {
         "frame": found, "shown": shown, "owner": owner, "fields": _fields(shown),
-        "cause": _error(found.error) if found.error else "", "warnings": shown["warnings"],
+        "cause": _error(found.error) if found.error else "", "dialect_word": _dialect_word(found.crc_dialect),
+        "warnings": shown["warnings"] + without_secrets(_upload(found, owner).warnings),
         "readings": _readings(found, owner),
     }  # fmt: skip
+
+
+def _dialect_word(dialect: str | None) -> str:
+    return label(DIALECTS[dialect]) if dialect in DIALECTS else dialect or ""
 
 
 def _fields(shown: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -368,9 +511,13 @@ def _fields(shown: dict[str, Any]) -> list[tuple[str, Any]]:
     return head + [(f"CP {key}", value) for key, value in shown["cp"].items() if key != "DataTime"]
 
 
+def _upload(found: Frame, owner: Device | None) -> Upload:
+    return rows(found, (owner.minute_interval if owner else 1) * 60)
+
+
 def _readings(found: Frame, owner: Device | None) -> list[dict[str, Any]]:
     """Each factor with its fields as sent, the confirmed unit, and the reading it became."""
-    upload = rows(found, (owner.minute_interval if owner else 1) * 60)
+    upload = _upload(found, owner)
     mine = {one.factor: one for one in owner.point.series.all()} if owner else {}
     units = owner.units if owner else {}
     shown = []
@@ -420,6 +567,14 @@ def _decision(request: HttpRequest, record: Record) -> dict[str, Any]:
     return {"decision": content, "one": one, "action_word": label(series.ACTIONS[content["action"]])}
 
 
+def _release(request: HttpRequest, record: Record) -> dict[str, Any]:
+    rights.require(request.user, "intake")
+    content = orjson.loads(record.payload)
+    word = quarantine.STATES[{"release": "released", "dismiss": "dismissed"}[content["action"]]]
+    frames = [str(FrameRef.unpack(frame)) for frame in content["frames"][:IMPORTED]]
+    return {"release": content, "action_word": label(word), "frames": frames}
+
+
 def _series(request: HttpRequest, numbers: Iterable[int]) -> dict[int, Series]:
     points = rights.visible_points(request.user)
     return Series.objects.select_related("point").filter(point__in=points).in_bulk(list(numbers))
@@ -455,5 +610,6 @@ urls = [
     path("intake/adopt/", adopt, name="adopt"),
     path("intake/device/", device, name="device"),
     path("intake/bad/", bad, name="bad-frames"),
+    path("intake/quarantine/", quarantined, name="quarantine"),
     path("frames/<str:ref>/", frame, name="frame"),
 ]
