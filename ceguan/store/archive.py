@@ -13,14 +13,17 @@ so nobody can alter a byte, or leave out a segment, without breaking every segme
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import logging
 import os
 import struct
+import threading
 import zlib
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from functools import lru_cache
@@ -103,12 +106,22 @@ class SealedSegment(NamedTuple):
     previous: str
 
 
+class _Roll(NamedTuple):
+    """Stands among the pending bytes where a segment ends: what its line in `segments.jsonl` will say."""
+
+    bytes: int
+    records: int
+    first_recv: float | None
+    last_recv: float | None
+
+
 class ArchiveWriter:
     """Appends to one stream; holds an exclusive lock on the stream's folder until `close`.
 
     Opening repairs what a crash left: a torn tail is cut off (it was never synced), a segment that was never sealed is
-    sealed. Not thread-safe. A `sync` that fails leaves the writer unusable: what was appended since the last `sync` is
-    not in the archive, nothing may be acknowledged, and the stream has to be opened again.
+    sealed. One thread appends; `sync` may run in another meanwhile and makes durable what had been appended when it
+    began. A `sync` that fails leaves the writer unusable: nothing appended since the last `sync` may be acknowledged,
+    and the stream has to be opened again.
 
     Raises StreamTakenError when another process writes the stream.
     """
@@ -125,47 +138,98 @@ class ArchiveWriter:
         self._lock = _take_lock(self.folder, stream)
         self._file = -1
         self._failed = False
-        self._pending: list[bytes] = []
+        self._pending: list[bytes | memoryview | _Roll] = []
         self._pending_bytes = 0
         self._end = self._durable = 0
+        self._buffer, self._disk = threading.Lock(), threading.Lock()
         try:
             self._continue_stream()
         except BaseException:
             self.close()
             raise
 
+    # ── what is appended, in memory ───────────────────────────────────────────────────────────────────────────────
+
     def append(self, kind: RecordKind, recv: float, source: str, payload: bytes) -> FrameRef:
         """Buffer one record and say where it will lie. It is durable only after the next `sync`."""
-        if self._failed or self._lock < 0:
-            raise ArchiveError(f"归档流 {self.stream} 已关闭或写入失败,须重新打开")
-        origin = _origin(source)
+        origin = origin_bytes(source)
         body = RECORD_HEADER.pack(0, MARK, kind, len(origin), len(payload), round(recv * 1e6))[4:] + origin + payload
         size = 4 + len(body)
         if size > LARGEST_RECORD:
             raise ValueError(f"a record of {size} bytes; at most {LARGEST_RECORD}")
-        if self._end + size > self._segment_bytes and self._end > FIRST_OFFSET:
-            self._roll()
-        offset = self._end
-        self._pending += (zlib.crc32(body).to_bytes(4, "little"), body)
+        with self._buffer:
+            self._check()
+            if self._end + size > self._segment_bytes and self._end > FIRST_OFFSET:
+                self._roll()
+            ref = FrameRef(self.stream, self._segment, self._end)
+            self._pending += (zlib.crc32(body).to_bytes(4, "little"), body)
+            self._appended(size, 1, recv)
+        self._relieve()
+        return ref
+
+    def append_many(self, recv: float, records: memoryview, ends: Sequence[int]) -> None:
+        """Buffer records that are built already (`store.bulk.build`), all received at `recv`; `ends`: where each ends.
+
+        The same as `append` one by one: durable after the next `sync`, in their order.
+        """
+        with self._buffer:
+            self._check()
+            done, start = 0, 0
+            while done < len(ends):
+                room = self._segment_bytes - self._end + start
+                fit = bisect_right(ends, room, done)
+                if fit == done and self._end > FIRST_OFFSET:
+                    self._roll()
+                    continue
+                fit = max(fit, done + 1)  # one larger than a segment gets a segment of its own
+                self._pending.append(records[start : ends[fit - 1]])
+                self._appended(ends[fit - 1] - start, fit - done, recv)
+                done, start = fit, ends[fit - 1]
+        self._relieve()
+
+    def _check(self) -> None:
+        if self._failed or self._lock < 0:
+            raise ArchiveError(f"归档流 {self.stream} 已关闭或写入失败,须重新打开")
+
+    def _appended(self, size: int, records: int, recv: float) -> None:
         self._pending_bytes += size
         self._end += size
-        self._count(recv)
+        self._records += records
+        self._last_recv = recv
+        if self._first_recv is None:
+            self._first_recv = recv
+
+    def _roll(self) -> None:
+        """What follows goes to the next segment; `sync` seals this one when it comes to it."""
+        self._pending.append(_Roll(self._end, self._records, self._first_recv, self._last_recv))
+        self._begin_segment(self._segment + 1, FIRST_OFFSET)
+
+    def _begin_segment(self, number: int, end: int) -> None:
+        self._segment, self._end = number, end
+        self._records = 0
+        self._first_recv: float | None = None
+        self._last_recv: float | None = None
+
+    def _relieve(self) -> None:
+        """Memory stays bounded however slow the disk is: the one who appends waits for it."""
         if self._pending_bytes > CHUNK_BYTES:
-            self._write()
-        return FrameRef(self.stream, self._segment, offset)
+            with self._disk:
+                self._write()
+
+    # ── what is on disk ───────────────────────────────────────────────────────────────────────────────────────────
 
     def sync(self) -> None:
         """One write and one fdatasync: everything appended so far is on disk. Raises ArchiveError when it is not."""
-        if self._failed or self._lock < 0:
-            raise ArchiveError(f"归档流 {self.stream} 已关闭或写入失败,须重新打开")
-        if self._end == self._durable:
-            return
-        self._write()
-        try:
-            os.fdatasync(self._file)
-        except OSError as error:
-            self._fail(error)
-        self._durable = self._end
+        with self._disk:
+            self._check()
+            self._write()
+            if self._written == self._durable:
+                return
+            try:
+                os.fdatasync(self._file)
+            except OSError as error:
+                self._fail(error)
+            self._durable = self._written
 
     def close(self) -> None:
         """Sync what is pending, give the stream free. Safe to call twice."""
@@ -195,8 +259,10 @@ class ArchiveWriter:
             self._open_existing(number)
             if number == open_segments[-1] and self._intact and self._end < self._segment_bytes:
                 return
-            self._seal()
-        self._open_new(max((*(s.segment for s in sealed), *open_segments), default=-1) + 1)
+            self._seal(_Roll(self._end, self._records, self._first_recv, self._last_recv))
+        number = max((*(s.segment for s in sealed), *open_segments), default=-1) + 1
+        self._open_new(number)
+        self._begin_segment(number, FIRST_OFFSET)
 
     def _open_existing(self, number: int) -> None:
         """Open an unsealed segment; cut off a torn tail, but never anything with an intact record behind it."""
@@ -215,9 +281,11 @@ class ArchiveWriter:
             data, end = self._write_file_header(number), FIRST_OFFSET
         os.fsync(self._file)
         os.lseek(self._file, end, os.SEEK_SET)
-        self._begin_segment(number, data[:end])
-        for record in records:
-            self._count(record.recv)
+        self._stand(number, data[:end])
+        self._begin_segment(number, end)
+        self._records = len(records)
+        if records:
+            self._first_recv, self._last_recv = records[0].recv, records[-1].recv
 
     def _open_new(self, number: int) -> None:
         path = segment_path(self.folder, number)
@@ -225,42 +293,27 @@ class ArchiveWriter:
         header = self._write_file_header(number)
         os.fsync(self._file)
         sync_folder(self.folder)
-        self._begin_segment(number, header)
+        self._stand(number, header)
 
     def _write_file_header(self, number: int) -> bytes:
         header = FILE_HEADER.pack(FORMAT, self.stream, number, self._previous)
-        os.pwrite(self._file, header, 0)
+        if os.pwrite(self._file, header, 0) < len(header):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.lseek(self._file, len(header), os.SEEK_SET)
         return header
 
-    def _begin_segment(self, number: int, content: bytes) -> None:
-        self._segment = number
-        self._end = self._durable = len(content)
+    def _stand(self, number: int, content: bytes) -> None:
+        """The open file is that segment and holds `content`, all of it durable."""
+        self._number = number
+        self._written = self._durable = len(content)
         self._hash = hashlib.sha256(content)
-        self._records = 0
-        self._first_recv: float | None = None
-        self._last_recv: float | None = None
 
-    def _count(self, recv: float) -> None:
-        self._records += 1
-        self._last_recv = recv
-        if self._first_recv is None:
-            self._first_recv = recv
-
-    def _roll(self) -> None:
-        self.sync()
-        self._seal()
-        self._open_new(self._segment + 1)
-
-    def _seal(self) -> None:
+    def _seal(self, ends: _Roll) -> None:
         """Close the segment for good: its hash goes to `segments.jsonl` and into the next segment's header."""
         digest = self._hash.digest()
         line = SealedSegment(
-            segment=self._segment,
-            bytes=self._end,
-            records=self._records,
-            first_recv=self._first_recv,
-            last_recv=self._last_recv,
+            segment=self._number,
+            **ends._asdict(),
             sha256=digest.hex(),
             previous=self._previous.hex(),
         )
@@ -274,30 +327,41 @@ class ArchiveWriter:
         self._previous = digest
 
     def _write(self) -> None:
-        if not self._pending:
-            return
-        data = b"".join(self._pending)
-        rest = memoryview(data)
+        """Hand everything pending to the system; where a segment ends, seal it and open the next."""
+        with self._buffer:
+            pending, self._pending, self._pending_bytes = self._pending, [], 0
         try:
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
+            while pending:
+                rolls = next((at for at, piece in enumerate(pending) if isinstance(piece, _Roll)), None)
+                self._write_bytes(b"".join(pending[:rolls]))  # type: ignore[arg-type]  there is no _Roll before `rolls`
+                if rolls is None:
+                    return
+                os.fdatasync(self._file)
+                self._durable = self._written
+                self._seal(pending[rolls])  # type: ignore[arg-type]
+                self._open_new(self._number + 1)
+                pending = pending[rolls + 1 :]
         except OSError as error:
             self._fail(error)
+
+    def _write_bytes(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
         self._hash.update(data)
-        self._pending.clear()
-        self._pending_bytes = 0
+        self._written += len(data)
 
     def _fail(self, error: OSError) -> None:
         """After a failed write or fdatasync nobody knows what is on disk: go back to what was durable and give up."""
         self._failed = True
-        self._pending.clear()
-        with suppress(OSError):
-            os.ftruncate(self._file, self._durable)
+        if self._file >= 0:
+            with suppress(OSError):
+                os.ftruncate(self._file, self._durable)
         raise ArchiveError(f"归档流 {self.stream} 写盘失败:{error.strerror};上次同步之后的记录未保存") from error
 
 
 @lru_cache(maxsize=1 << 16)
-def _origin(source: str) -> bytes:
+def origin_bytes(source: str) -> bytes:
     """The source as the record holds it: at most 255 bytes, no half character. A connection asks for the same again."""
     return source.encode()[:255].decode(errors="ignore").encode()
 

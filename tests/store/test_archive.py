@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import resource
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +21,7 @@ from ceguan.store import (
     RecordNotFoundError,
     StreamTakenError,
     archive,
+    bulk,
     next_free_stream,
     open_free_stream,
 )
@@ -185,3 +189,66 @@ def test_a_reference_to_nothing_says_so(tmp_path: Path) -> None:
 def test_an_archive_nobody_has_written_is_empty(tmp_path: Path) -> None:
     assert payloads(tmp_path / "nowhere") == []
     assert archive.backlog(tmp_path / "nowhere", {}) == 0
+
+
+@given(st.lists(st.tuples(st.binary(max_size=900), st.text(max_size=300)), max_size=12), st.integers(100, 4000))
+@settings(max_examples=60, deadline=None)
+def test_records_built_in_bulk_are_those_appended_one_by_one(given_records, segment_bytes: int) -> None:
+    with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as many:
+        with ArchiveWriter(Path(one), 0, segment_bytes) as writer:
+            for payload, source in given_records:
+                writer.append(RecordKind.FRAME, 1772294400.123456, source, payload)
+        buffer, sizes = b"".join(payload for payload, _ in given_records), np.array([len(p) for p, _ in given_records], np.int64)
+        ends = np.cumsum(sizes)
+        origins = [archive.origin_bytes(source) for _, source in given_records]
+        with ArchiveWriter(Path(many), 0, segment_bytes) as writer:
+            built = bulk.build(RecordKind.FRAME, 1772294400.123456, buffer, ends - sizes, ends, origins)
+            writer.append_many(1772294400.123456, *built)
+        assert files(Path(many)) == files(Path(one))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*/*")) if path.name != "lock"}
+
+
+def test_one_thread_syncs_while_another_appends_and_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+    with ArchiveWriter(tmp_path, 0, SMALL) as writer, ThreadPoolExecutor(1) as disk:
+        syncs = []
+        for number in range(3000):
+            writer.append(RecordKind.FRAME, number, "10.0.0.7:1", b"%d" % number * 5)
+            if number % 7 == 0:
+                syncs.append(disk.submit(writer.sync))
+        for done in syncs:
+            done.result()
+    assert payloads(tmp_path) == [b"%d" % number * 5 for number in range(3000)]
+    sealed = archive.sealed_segments(tmp_path, 0)
+    assert len(sealed) > 10
+    for line in sealed:
+        assert hashlib.sha256(the_segment(tmp_path, line.segment).read_bytes()).hexdigest() == line.sha256
+
+
+def test_a_disk_that_is_full_just_when_a_segment_begins_loses_nothing_that_was_synced(tmp_path: Path) -> None:
+    """The limit lets the first segment be written to its end, and the line that seals it, but no byte of the next."""
+    with ArchiveWriter(tmp_path, 0, SMALL) as writer:
+        written = [b"%d" % number * 100 for number in range(8)]
+        for payload in written:
+            writer.append(RecordKind.FRAME, 1.0, "s", payload)
+        writer.sync()
+    number, kept = len(archive.sealed_segments(tmp_path, 0)), payloads(tmp_path)
+    assert kept == written
+    writer = ArchiveWriter(tmp_path, 0, SMALL)
+    real = archive.os.pwrite
+    try:
+        archive.os.pwrite = lambda file, data, at: real(file, data[:10], at)  # what a full disk does to a header
+        for _ in range(30):
+            writer.append(RecordKind.FRAME, 2.0, "s", bytes(300))
+        with pytest.raises(ArchiveError):
+            writer.sync()
+    finally:
+        archive.os.pwrite = real
+        writer.close()
+    assert payloads(tmp_path)[:8] == kept
+    write(tmp_path, b"again")
+    assert payloads(tmp_path)[:8] == kept
+    assert payloads(tmp_path)[-1] == b"again"
+    assert len(archive.sealed_segments(tmp_path, 0)) > number

@@ -60,6 +60,11 @@ class Splitter:
         """Bytes held back because what they are is not decided."""
         return len(self._buf)
 
+    @property
+    def begun(self) -> int | None:
+        """Where in the stream the frame begins that is not decided yet; None when nothing has begun."""
+        return self._offset + self._at if self._buf.startswith(b"##", self._at) else None
+
     def feed(self, data: bytes) -> list[Chunk]:
         """The chunks that are decided now."""
         self._buf = self._buf + data if self._buf else data
