@@ -44,7 +44,9 @@ SETTINGS = (
     Setting("gateway_turn_bytes", 65536, "一条连接在一次组提交中最多收这么多字节，其余等下一次，使其他连接不受影响。"),
     Setting("gateway_max_connections", 20000, "每个网关进程同时接受的最大连接数。"),
     Setting("gateway_address_connections", 5000, "每个网关进程对同一来源地址的最大连接数，超出的不接受；0 为不限。"),
-    Setting("gateway_device_connections", 4, "每个网关进程对同一设备（MN）的最大连接数，超出时关闭最早的一条；0 为不限。"),
+    Setting(
+        "gateway_device_connections", 4, "每个网关进程对同一设备（MN）的最大连接数，超出时关闭最早的一条；0 为不限。"
+    ),
     Setting("unknown_devices", "hold", "未知设备：hold 暂存并应答、列入待接入；refuse 拒收并断开。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),

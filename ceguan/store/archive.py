@@ -140,7 +140,9 @@ class ArchiveWriter:
         self._failed = False
         self._pending: list[bytes | memoryview | _Roll] = []
         self._pending_bytes = 0
-        self._end = self._durable = 0
+        self._end = self._written = self._durable = 0
+        self._first_recv: float | None = None
+        self._last_recv: float | None = None
         self._buffer, self._disk = threading.Lock(), threading.Lock()
         try:
             self._continue_stream()
@@ -207,8 +209,7 @@ class ArchiveWriter:
     def _begin_segment(self, number: int, end: int) -> None:
         self._segment, self._end = number, end
         self._records = 0
-        self._first_recv: float | None = None
-        self._last_recv: float | None = None
+        self._first_recv = self._last_recv = None
 
     def _relieve(self) -> None:
         """Memory stays bounded however slow the disk is: the one who appends waits for it."""
@@ -330,17 +331,19 @@ class ArchiveWriter:
         """Hand everything pending to the system; where a segment ends, seal it and open the next."""
         with self._buffer:
             pending, self._pending, self._pending_bytes = self._pending, [], 0
+        pieces: list[bytes | memoryview] = []
         try:
-            while pending:
-                rolls = next((at for at, piece in enumerate(pending) if isinstance(piece, _Roll)), None)
-                self._write_bytes(b"".join(pending[:rolls]))  # type: ignore[arg-type]  there is no _Roll before `rolls`
-                if rolls is None:
-                    return
+            for piece in pending:
+                if not isinstance(piece, _Roll):
+                    pieces.append(piece)
+                    continue
+                self._write_bytes(b"".join(pieces))
                 os.fdatasync(self._file)
                 self._durable = self._written
-                self._seal(pending[rolls])  # type: ignore[arg-type]
+                self._seal(piece)
                 self._open_new(self._number + 1)
-                pending = pending[rolls + 1 :]
+                pieces.clear()
+            self._write_bytes(b"".join(pieces))
         except OSError as error:
             self._fail(error)
 

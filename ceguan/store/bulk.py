@@ -42,9 +42,9 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
     def compile_(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return njit(signature, cache=True, nogil=True)(function)  # type: ignore[no-any-return]
+            return njit(signature, cache=True, nogil=True)(function)
         except (RuntimeError, OSError):
-            return njit(signature, nogil=True)(function)  # type: ignore[no-any-return]
+            return njit(signature, nogil=True)(function)
 
     return compile_
 
@@ -63,11 +63,11 @@ def build(
     out = np.empty(int(limits[-1]) if len(limits) else 0, np.uint8)
     head = RECORD_HEADER.pack(0, MARK, kind, 0, 0, round(recv * 1e6))
     _build(np.frombuffer(head, np.uint8), data, starts, ends, sources, lengths, limits, _TABLES, out)
-    return memoryview(out), limits.tolist()
+    return memoryview(out.data), limits.tolist()
 
 
 @njit
-def _crc32(data, begin, end, t):  # type: ignore[no-untyped-def]
+def _crc32(data, begin, end, t):
     """zlib.crc32(data[begin:end])."""
     crc, at = 0xFFFFFFFF, begin
     while at + 8 <= end:
@@ -85,7 +85,7 @@ def _crc32(data, begin, end, t):  # type: ignore[no-untyped-def]
     "void(Array(u1, 1, 'C', readonly=True), Array(u1, 1, 'C', readonly=True), i8[::1], i8[::1],"
     " Array(u1, 1, 'C', readonly=True), i8[::1], i8[::1], i8[:, ::1], u1[::1])"
 )
-def _build(head, data, starts, ends, sources, lengths, limits, tables, out):  # type: ignore[no-untyped-def]
+def _build(head, data, starts, ends, sources, lengths, limits, tables, out):
     at, source = 0, 0
     for row in range(len(starts)):
         size, origin, end = ends[row] - starts[row], lengths[row], limits[row]

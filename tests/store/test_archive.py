@@ -198,7 +198,10 @@ def test_records_built_in_bulk_are_those_appended_one_by_one(given_records, segm
         with ArchiveWriter(Path(one), 0, segment_bytes) as writer:
             for payload, source in given_records:
                 writer.append(RecordKind.FRAME, 1772294400.123456, source, payload)
-        buffer, sizes = b"".join(payload for payload, _ in given_records), np.array([len(p) for p, _ in given_records], np.int64)
+        buffer, sizes = (
+            b"".join(payload for payload, _ in given_records),
+            np.array([len(p) for p, _ in given_records], np.int64),
+        )
         ends = np.cumsum(sizes)
         origins = [archive.origin_bytes(source) for _, source in given_records]
         with ArchiveWriter(Path(many), 0, segment_bytes) as writer:

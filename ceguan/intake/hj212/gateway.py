@@ -109,7 +109,8 @@ class Gateway:
         self._problem = ""
         self._rate = (time.monotonic(), 0, 0.0)
         scan.warm()
-        build(RecordKind.FRAME, 0, b"", *np.empty((2, 0), np.int64), ())
+        nothing = np.empty(0, np.int64)
+        build(RecordKind.FRAME, 0, b"", nothing, nothing, ())
 
     # ── the way of a frame ────────────────────────────────────────────────────────────────────────────────────────
 

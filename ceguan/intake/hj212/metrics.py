@@ -1,4 +1,4 @@
-"""What a gateway process counts, and how it is told to Prometheus. `METRICS` is the table docs/metrics.md is printed from."""
+"""What a gateway counts, and how Prometheus is told; docs/metrics.md is printed from `METRICS`."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ METRICS = (
     Row("unsent", "counter", "", "unsent", "帧已落盘，但连接已断或正在停止，未能发出的应答；设备会补发。"),
     Row("commits", "counter", "", "commits", "组提交次数。"),
     Row("commit_seconds", "histogram", "", "commit", "组提交写盘并 fdatasync 所用的秒数。"),
-    Row("turned_away", "counter", "cause", "turned_away_by", "未接受的连接：connections、address 超限，draining 正在停止。"),
-    Row("closed", "counter", "cause", "closed", "网关主动断开的连接，按原因：idle、fruitless、unfinished、unread、device、refused。"),
+    Row("turned_away", "counter", "cause", "turned_away_by", "未接受的连接，按原因。"),
+    Row("closed", "counter", "cause", "closed", "网关断开的连接，按原因。"),
     Row("connections", "gauge", "", "connections", "现有连接。"),
     Row("devices", "gauge", "", "devices", "现有连接上出现过的设备（MN）。"),
     Row("waiting_bytes", "gauge", "", "waiting_bytes", "已收到、尚未写入归档的字节。"),
@@ -141,11 +141,11 @@ def _family(row: Row, value: Any) -> Metric:
         return _histogram(name, row.sentence, value)
     make = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
     if not row.label:
-        return make(name, row.sentence, value=value)  # type: ignore[no-any-return]
+        return make(name, row.sentence, value=value)
     family = make(name, row.sentence, labels=[row.label])
     for label, count in sorted(value.items()):
         family.add_metric([label], count)
-    return family  # type: ignore[no-any-return]
+    return family
 
 
 def _histogram(name: str, sentence: str, value: Mapping[str, float]) -> HistogramMetricFamily:
