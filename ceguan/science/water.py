@@ -1,7 +1,8 @@
 """地表水水质类别: class by the single worst item, on unrounded values (GB 3838-2002; 环办〔2011〕22号 for the method).
 
-What the national automatic stations publish: pH, DO, CODMn and NH3-N must be there, total phosphorus judged by the
-limits of rivers or of lakes, DO by its concentration only. pH outside 6–9 is worse than class V.
+A section is judged by 21 items (table 1 less water temperature, total nitrogen and faecal coliforms; these two are
+judged apart). What the national automatic stations publish: pH, DO, CODMn and NH3-N must be there, total phosphorus
+judged by the limits of rivers or of lakes, DO by its concentration only. pH outside 6–9 is worse than class V.
 NaN or negative = missing.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceguan.science.reasons import Reason, say
-from ceguan.standards.tables import Row, WaterLimit, in_force
+from ceguan.standards.tables import Row, WaterGrade, WaterLimit, WaterRule, in_force, one
 from ceguan.words import Label
 
 Floats = NDArray[np.float64]
@@ -24,17 +25,26 @@ Classes = NDArray[np.int8]
 
 CLASSES = ("NA", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ", "劣Ⅴ")
 """Names of class codes 0 (none) … 6 (worse than V)."""
+GOOD = 3
+"""Class III: what is worse exceeds the standard, and multiples are counted from its limit."""
 
 AUTO_ITEMS = ("ph", "do", "codmn", "nh3n", "tp")
 AUTO_REQUIRED = ("ph", "do", "codmn", "nh3n")
+SECTION_ITEMS = (
+    *("ph", "do", "codmn", "cod", "bod5", "nh3n", "tp", "cu", "zn", "fluoride", "se", "as", "hg", "cd", "cr6", "pb"),
+    *("cyanide", "phenol", "oil", "las", "sulfide"),
+)
+APART_ITEMS = ("tn", "coliform")
 WATERBODIES = ("river", "lake", "either")
+BLOCK = 1 << 14  # rows at a time where whole columns would need many copies
 
 
 @dataclass(frozen=True, slots=True)
 class WaterColumns:
     """`klass` int8 (n,), index into CLASSES · `items` names of the rows of `item_class` int8 (items, n), 0 = missing ·
     `worst` bool (items, n): items at the class of the row, none at class I or NA · `reason` uint8 (`Reason`) ·
-    `as_river`, `as_lake` int8: the class under each table."""
+    `as_river`, `as_lake` int8: the class under each table · `values` the columns given · `lake` bool (n,): judged by
+    the limits of lakes."""
 
     items: tuple[str, ...]
     klass: Classes
@@ -45,24 +55,58 @@ class WaterColumns:
     as_lake: Classes
     required: tuple[str, ...]
     day: date
+    values: Mapping[str, Floats]
+    lake: NDArray[np.bool_]
 
     def worst_items(self, row: int) -> tuple[str, ...]:
         return tuple(item for item, at in zip(self.items, self.worst[:, row], strict=True) if at)
 
+    def missing(self, row: int) -> tuple[str, ...]:
+        """Items without a value, of those given and those required."""
+        absent = [i for i, c in zip(self.items, self.item_class[:, row], strict=True) if c == 0]
+        return (*absent, *(i for i in self.required if i not in self.items))
+
     def explain(self, row: int) -> Label:
         """Why the row has no class; empty when it has one."""
-        absent = {i: c == 0 for i, c in zip(self.items, self.item_class[:, row], strict=True)}
-        lacking = "、".join(_name(i, self.day) for i in self.required if absent.get(i, True))
+        missing = self.missing(row)
+        lacking = "、".join(name_of(i, self.day) for i in self.required if i in missing)
         river, lake = CLASSES[self.as_river[row]], CLASSES[self.as_lake[row]]
         return say(self.reason[row], items=lacking, river=river, lake=lake)
+
+    def grounds(self, row: int) -> Label:
+        """Why the row has its class: each deciding item with its value, the limit it is over and the clause."""
+        if self.klass[row] == 0:
+            return self.explain(row)
+        klass, body = int(self.klass[row]), "lake" if self.lake[row] else "river"
+        parts = [_ground(limit(i, body, self.day), float(self.values[i][row]), klass) for i in self.worst_items(row)]
+        count = int(np.count_nonzero(self.item_class[:, row]))
+        zh = "；".join(p.zh for p in parts) or f"参评 {count} 项均达到Ⅰ类"
+        en = "; ".join(p.en for p in parts) or f"all {count} items meet class I"
+        return Label(f"{CLASSES[klass]}类：{zh}", f"class {CLASSES[klass]}: {en}")
 
     def basis(self, waterbody: str) -> tuple[Row, ...]:
         """Table rows the items were judged by."""
         return tuple(limit(item, waterbody, self.day) for item in self.items)
 
 
-def _name(item: str, day: date) -> str:
-    return limit(item, "river" if item != "tn" else "lake", day).name
+def _ground(row: WaterLimit, value: float, klass: int) -> Label:
+    if row.kind == "range":
+        return Label(
+            f"{row.name} {value:.6g} 不在 {row.lo:g}–{row.hi:g}（{row.cite}）",
+            f"{row.item} {value:.6g} outside {row.lo:g}–{row.hi:g} ({row.cite})",
+        )
+    bound, unit = row.classes[klass - 2], row.unit
+    zh, en = ("低于", "below") if row.kind == "min" else ("超过", "above")
+    said = f"{CLASSES[klass - 1]}类限值 {bound:g}（{row.cite}）"
+    return Label(
+        f"{row.name} {value:.6g} {unit} {zh}{said}",
+        f"{row.item} {value:.6g} {unit} {en} the limit of class {CLASSES[klass - 1]}, {bound:g} ({row.cite})",
+    )
+
+
+def name_of(item: str, day: date) -> str:
+    """The standard's name of an item."""
+    return in_force(WaterLimit, day, item=item)[0].name
 
 
 @cache
@@ -75,15 +119,21 @@ def limit(item: str, waterbody: str, day: date) -> WaterLimit:
 
 
 def item_class(row: WaterLimit, value: Floats) -> Classes:
-    """Class code of each value under one row: 1 … 5, 6 worse than V, 0 where the value is missing."""
+    """Class code of each value under one row: 1 … 5, 6 worse than V, 0 where the value is missing.
+
+    A row with one limit (tables 2 and 3) gives 1 (within) or 6.
+    """
     if row.lo is not None and row.hi is not None:  # pH
-        out = np.where((value >= row.lo) & (value <= row.hi), 1, 6)
+        out = np.where((value >= row.lo) & (value <= row.hi), np.int8(1), np.int8(6))
+    elif row.hi is not None:
+        out = np.where(value <= row.hi, np.int8(1), np.int8(6))
     else:
         beyond = np.less if row.kind == "min" else np.greater
-        out = np.ones(len(value), np.int64)
+        out = np.ones(len(value), np.int8)
         for bound in row.classes:
             out += beyond(value, bound)
-    return np.where(value >= 0, out, 0).astype(np.int8)
+    out[~(value >= 0)] = 0
+    return out
 
 
 def surface_water(
@@ -100,25 +150,135 @@ def surface_water(
     items = tuple(columns)
     n = len(next(iter(columns.values())))
     body = np.broadcast_to(np.asarray(waterbody), n)
-    river = _item_classes(columns, "river", day)
-    lake = _item_classes(columns, "lake", day)
-    chosen = np.where(body == "lake", lake, river)  # "either": the river's items are worst under the lake table too
-    as_river, as_lake = river.max(axis=0), lake.max(axis=0)
-    klass = chosen.max(axis=0)
+    is_lake, either = body == "lake", body == "either"
+    chosen, differ = np.zeros((len(items), n), np.int8), {}
+    for k, (item, value) in enumerate(columns.items()):
+        river = _item_class(item, value, "river", day)
+        if _by_body(item, day):
+            lake = _item_class(item, value, "lake", day)
+            differ[k] = river, lake
+            river = np.where(is_lake, lake, river)  # "either": the river's items are worst under the lake table too
+        chosen[k] = river
+    same = [k for k in range(len(items)) if k not in differ]
+    klass, shared = chosen.max(axis=0), chosen[same].max(axis=0, initial=0)
+    as_river, as_lake = (np.maximum.reduce([shared, *(pair[side] for pair in differ.values())]) for side in (0, 1))
     reason = np.zeros(n, np.uint8)
-    reason[(body == "either") & (as_river != as_lake)] = Reason.WATERBODY_UNDECIDED
+    reason[either & (as_river != as_lake)] = Reason.WATERBODY_UNDECIDED
     for name in required:
         reason[(chosen[items.index(name)] == 0) if name in items else slice(None)] = Reason.REQUIRED_MISSING
     reason[klass == 0] = Reason.REQUIRED_MISSING if required else Reason.NO_DATA
     klass[reason != Reason.NONE] = 0
     worst = (chosen == klass) & (klass > 1)
-    return WaterColumns(items, klass, chosen, worst, reason, as_river, as_lake, tuple(required), day)
+    return WaterColumns(
+        items, klass, chosen, worst, reason, as_river, as_lake, tuple(required), day, columns, is_lake
+    )  # fmt: skip
 
 
-def _item_classes(columns: Mapping[str, Floats], waterbody: str, day: date) -> NDArray[np.int8]:
-    """(items, n); an item the table does not judge in this water body (total nitrogen in a river) counts as missing."""
-    out = np.zeros((len(columns), len(next(iter(columns.values())))), np.int8)
-    for k, (item, value) in enumerate(columns.items()):
-        if any(row.waterbody in ("", waterbody) for row in in_force(WaterLimit, day, item=item, table=1)):
-            out[k] = item_class(limit(item, waterbody, day), value)
-    return out
+@cache
+def _by_body(item: str, day: date) -> bool:
+    return any(row.waterbody for row in in_force(WaterLimit, day, item=item, table=1))
+
+
+def _item_class(item: str, value: Floats, waterbody: str, day: date) -> Classes:
+    """An item the table does not judge in this water body (total nitrogen in a river) counts as missing."""
+    if any(row.waterbody in ("", waterbody) for row in in_force(WaterLimit, day, item=item, table=1)):
+        return item_class(limit(item, waterbody, day), value)
+    return np.zeros(len(value), np.int8)
+
+
+# ---- words and colour
+
+
+def grade(klass: int, day: date) -> WaterGrade | None:
+    """水质状况 of a section of this class (优 … 重度污染); None without a class. 环办〔2011〕22号 表1."""
+    return next(
+        (g for g in in_force(WaterGrade, day, scope="section") if (g.class_from or 9) <= klass <= (g.class_to or 0)),
+        None,
+    )
+
+
+# ---- main pollution items
+
+
+@dataclass(frozen=True, slots=True)
+class MainItems:
+    """`item` int8 (3, n): index into `items`, -1 none · `multiple` float64 (3, n): C/S3 − 1, NaN where there is no item
+    and for pH and dissolved oxygen, which have no multiple · `rules` the rows used."""
+
+    items: tuple[str, ...]
+    item: NDArray[np.int8]
+    multiple: Floats
+    day: date
+    rules: tuple[Row, ...]
+
+    def named(self, row: int) -> tuple[tuple[str, float], ...]:
+        """(item, multiple) of a row, the most important first."""
+        pairs = zip(self.item[:, row], self.multiple[:, row], strict=True)
+        return tuple((self.items[k], float(m)) for k, m in pairs if k >= 0)
+
+    def text(self, row: int) -> str:
+        """As bulletins print it: 总磷(0.5)、溶解氧."""
+        return "、".join(name_of(item, self.day) + multiple_text(m) for item, m in self.named(row))
+
+
+def multiple_text(multiple: float) -> str:
+    """(1.2); two digits below 0.1; nothing where there is no multiple."""
+    if np.isnan(multiple):
+        return ""
+    return f"({multiple:.1f})" if multiple >= 0.1 else f"({multiple:.1g})"
+
+
+def multiples(item: str, value: Floats, lake: NDArray[np.bool_], day: date) -> Floats:
+    """超标倍数 C/S3 − 1 over the limit of class III; NaN where not over, missing, or the item has no multiple."""
+    row = limit(item, "lake" if item == "tn" else "river", day)
+    if row.kind != "max":
+        return np.full(len(value), np.nan)
+    bound = float(row.classes[GOOD - 1])
+    over = value / bound - 1
+    if _by_body(item, day):
+        over = np.where(lake, value / limit(item, "lake", day).classes[GOOD - 1] - 1, over)
+    over[~(over > 0)] = np.nan
+    return over
+
+
+def main_items(found: WaterColumns) -> MainItems:
+    """Main pollution items of each row: none at class III or better, at most three (环办〔2011〕22号 二（一）3(1)).
+
+    Of the items worse than III, cyanide and heavy metals come first, then the worst class, then the largest multiple;
+    at one class items without a multiple (pH, dissolved oxygen) come last, and equals in the order of `items`.
+    """
+    day, items = found.day, found.items
+    count = one(WaterRule, day, rule="main_items")
+    first = in_force(WaterRule, day, rule="main_item_first")
+    ahead = np.isin(items, [row.item for row in first])
+    n, top = len(found.klass), int(count.value or 0)
+    item, multiple = np.full((top, n), -1, np.int8), np.full((top, n), np.nan)
+    poor = np.flatnonzero(found.klass > GOOD)
+    for begin in range(0, len(poor), BLOCK):
+        rows = poor[begin : begin + BLOCK]
+        whole = slice(int(rows[0]), int(rows[-1]) + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
+        over = np.array([multiples(i, found.values[i][whole], found.lake[whole], day) for i in items])
+        tier = np.where(found.item_class[:, whole] > GOOD, found.item_class[:, whole], np.int8(0))
+        tier[ahead] += np.int8(10) * (tier[ahead] > 0)
+        item[:, whole], multiple[:, whole] = _ranked(tier, over, top)
+    return MainItems(items, item, multiple, day, (count, *first))
+
+
+def _ranked(tier: NDArray[np.int8], over: Floats, top: int) -> tuple[NDArray[np.int8], Floats]:
+    """The `top` rows (items) of each column by tier, then by multiple (as float32), then the first; -1 at tier 0.
+
+    One whole number holds all three, for the bits of a positive float rise with it; each item sinks to its place.
+    """
+    best = np.zeros((top, tier.shape[1]), np.int64)
+    last = len(tier) - 1
+    for k in range(len(tier)):
+        bits = np.nan_to_num(over[k], nan=0.0, posinf=np.inf).astype(np.float32).view(np.int32)
+        sinking = (tier[k].astype(np.int64) << 40) + (bits.astype(np.int64) << 8) + (last - k)
+        sinking[tier[k] == 0] = 0
+        for place in best:
+            kept = np.maximum(place, sinking)
+            np.minimum(place, sinking, out=sinking)
+            place[:] = kept
+    item = np.where(best > 0, last - (best & 0xFF), -1).astype(np.int8)
+    multiple = np.where(item >= 0, np.take_along_axis(over, np.maximum(item, 0).astype(np.intp), axis=0), np.nan)
+    return item, multiple

@@ -224,6 +224,160 @@ class WaterLimit(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaterRule(Row):
+    """A step or number of the evaluation of surface water that is no limit: what is averaged, ranked, named first.
+
+    `item`: the item of `WaterLimit` it is about ("" for all). `value` None: the row only says that the rule holds.
+    """
+
+    table_file: ClassVar[str] = "water_rules.csv"
+    rule: str
+    item: str
+    value: float | None
+    unit: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaterGrade(Row):
+    """水质状况: words and colour of a section (by its class) or of a river or basin (by the shares of its sections).
+
+    Shares in %: `good_from` ≤ share of classes I–III < `good_below`, `worse_from` ≤ share worse than V < `worse_below`.
+    """
+
+    table_file: ClassVar[str] = "water_grades.csv"
+    scope: str  # section, basin
+    grade: int  # 1 best … 5
+    zh: str
+    en: str
+    colour_zh: str
+    colour_en: str
+    class_from: int | None
+    class_to: int | None
+    good_from: float | None
+    good_below: float | None
+    worse_from: float | None
+    worse_below: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrophicItem(Row):
+    """One of the five items of the trophic level index: TLI = 10·(a + b·ln C), with its weight and correlation `r`."""
+
+    table_file: ClassVar[str] = "lake_tli.csv"
+    item: str
+    name: str
+    unit: str
+    a: float
+    b: float
+    weight: float
+    r: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrophicClass(Row):
+    """营养状态 up to a TLI of `below`; `closed` 1: the bound itself belongs to this class."""
+
+    table_file: ClassVar[str] = "lake_trophic.csv"
+    grade: int
+    zh: str
+    en: str
+    below: float | None
+    closed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpearmanCritical(Row):
+    """Critical rank correlation Wp of `n` periods, one-sided 0.05 and 0.01 (None: cannot be reached)."""
+
+    table_file: ClassVar[str] = "spearman.csv"
+    n: int
+    wp05: float
+    wp01: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassLimit(Row):
+    """A limit for classes I … IV; what meets none is the last class. The rows of an item hold together (pH has two).
+
+    `kind`: max (value ≤ limit), min (≥) or above (>). An infinite limit: the class asks nothing of this item.
+    """
+
+    table: int
+    item: str
+    name: str
+    note: str
+    unit: str
+    kind: str
+    I: float  # noqa: E741 – the class is called so
+    II: float
+    III: float
+    IV: float
+
+    @property
+    def classes(self) -> tuple[float, ...]:
+        return self.I, self.II, self.III, self.IV
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundwaterLimit(ClassLimit):
+    """GB/T 14848 item; class V is what is worse than IV. A limit of 0 with unit mg/L: not to be detected."""
+
+    table_file: ClassVar[str] = "groundwater.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeawaterLimit(ClassLimit):
+    """GB 3097 item with a number (floating matter, colour and smell are words there and not in the table)."""
+
+    table_file: ClassVar[str] = "seawater.csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgriculturalSoil(Row):
+    """GB 15618 value by pH: ≤ 5.5, ≤ 6.5, ≤ 7.5, above. `kind`: screening, control.
+
+    `land`: paddy, orchard, other (all the rest), or "" for every use.
+    """
+
+    table_file: ClassVar[str] = "soil_agricultural.csv"
+    kind: str
+    item: str
+    name: str
+    land: str
+    note: str
+    unit: str
+    ph55: float
+    ph65: float
+    ph75: float
+    ph_above: float
+
+    @property
+    def bands(self) -> tuple[float, ...]:
+        return self.ph55, self.ph65, self.ph75, self.ph_above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstructionSoil(Row):
+    """GB 36600 screening and control values of land class 1 and 2.
+
+    `background` 1: above the screening value but not above the soil's natural background is not managed as polluted.
+    """
+
+    table_file: ClassVar[str] = "soil_construction.csv"
+    table: int
+    item: str
+    name: str
+    cas: str
+    background: int
+    unit: str
+    screening1: float
+    screening2: float
+    control1: float
+    control2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseLimit(Row):
     table_file: ClassVar[str] = "noise_limits.csv"
     zone: str
@@ -298,6 +452,15 @@ TABLES: tuple[type[Row], ...] = (
     AirRanking,
     AirEvent,
     WaterLimit,
+    WaterRule,
+    WaterGrade,
+    TrophicItem,
+    TrophicClass,
+    SpearmanCritical,
+    GroundwaterLimit,
+    SeawaterLimit,
+    AgriculturalSoil,
+    ConstructionSoil,
     NoiseLimit,
     EmissionLimit,
     RadiationBackground,

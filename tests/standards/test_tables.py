@@ -12,6 +12,7 @@ from ceguan.standards import tables
 from ceguan.standards.tables import (
     TABLES,
     TRUST,
+    AgriculturalSoil,
     AirEvent,
     AirIndexTerm,
     AirLimit,
@@ -21,14 +22,23 @@ from ceguan.standards.tables import (
     AqiClass,
     AqiCompleteness,
     CalendarDay,
+    ClassLimit,
+    ConstructionSoil,
     EmissionLimit,
+    GroundwaterLimit,
     IaqiRow,
     NoiseLimit,
     NotInForce,
     RadiationBackground,
+    SeawaterLimit,
+    SpearmanCritical,
     TableError,
+    TrophicClass,
+    TrophicItem,
     Validity,
+    WaterGrade,
     WaterLimit,
+    WaterRule,
 )
 
 KEYS = {
@@ -42,13 +52,25 @@ KEYS = {
     AirRanking: ("kind",),
     AirEvent: ("kind",),
     WaterLimit: ("table", "item", "waterbody"),
+    WaterRule: ("rule", "item"),
+    WaterGrade: ("scope", "grade"),
+    TrophicItem: ("item",),
+    TrophicClass: ("grade",),
+    SpearmanCritical: ("n",),
+    GroundwaterLimit: ("item", "kind"),
+    SeawaterLimit: ("item", "kind"),
+    AgriculturalSoil: ("kind", "item", "land"),
+    ConstructionSoil: ("item",),
     NoiseLimit: ("zone",),
     EmissionLimit: ("standard", "category", "code", "condition", "averaging"),
     RadiationBackground: ("place",),
     Validity: ("scope", "standard"),
     CalendarDay: ("day",),
 }
-UNITS = {"µg/m³", "mg/m³", "mg/L", "个/L", "无量纲", "%", "dB(A)", "nGy/h", "min", "h", "d"}
+UNITS = {
+    *("µg/m³", "mg/m³", "mg/L", "μg/L", "mg/kg", "个/L", "MPN/100mL", "CFU/mL", "Bq/L", "无量纲", "有无", "度", "NTU"),
+    *("dB(A)", "nGy/h", "℃", "m", "min", "h", "d", "%", "个", "项", "级", "类", "倍", "百分点", ""),
+}
 
 ALL = [pytest.param(row, id=row.where) for kind in TABLES for row in tables.rows(kind)]
 
@@ -183,11 +205,125 @@ def test_water_limits_loosen_from_class_to_class(row):
 
 
 def test_gb_3838_has_its_items():
-    """Table 1 has 24 items; water temperature has no number, total phosphorus two rows. 5 and 80 in tables 2 and 3."""
+    """Table 1 has 24 items, total phosphorus in two rows. 5 and 80 in tables 2 and 3."""
     count = defaultdict(int)
     for row in tables.rows(WaterLimit):
         count[row.table] += 1
-    assert count == {1: 24, 2: 5, 3: 80}
+    assert count == {1: 25, 2: 5, 3: 80}
+    assert len({(row.table, row.item) for row in tables.rows(WaterLimit)}) == 109
+
+
+@pytest.mark.parametrize("row", of(WaterRule))
+def test_a_rule_of_surface_water_says_what_it_is_about(row):
+    items = {limit.item for limit in tables.rows(WaterLimit)}
+    assert row.item in items | {""}
+    assert (row.value is None) == (row.unit == "")
+    assert row.value is not None or row.item or row.note or row.trust == "unsure"
+
+
+def test_the_grades_of_sections_cover_every_class_once():
+    grades = [row for row in tables.rows(WaterGrade) if row.scope == "section"]
+    covered = [k for row in grades for k in range(row.class_from, row.class_to + 1)]
+    assert covered == [1, 2, 3, 4, 5, 6]
+
+
+def test_every_pair_of_shares_has_one_grade():
+    """Shares of good and worst sections in whole percent: every possible pair lies in exactly one row."""
+    grades = [row for row in tables.rows(WaterGrade) if row.scope == "basin"]
+    for good in range(101):
+        for worse in range(101 - good):
+            inside = [
+                row.grade
+                for row in grades
+                if (row.good_from or 0) <= good < (row.good_below or 101)
+                and (row.worse_from or 0) <= worse < (row.worse_below or 101)
+            ]
+            assert len(inside) == 1, (good, worse, inside)
+
+
+@pytest.mark.parametrize("row", [*of(WaterGrade), *of(TrophicClass)])
+def test_a_grade_has_words_in_both_languages(row):
+    assert row.zh
+    assert row.en.isascii()
+
+
+def test_the_weights_of_the_trophic_index_follow_from_the_correlations():
+    items = tables.rows(TrophicItem)
+    whole = sum(row.r**2 for row in items)
+    assert [row.weight for row in items] == [round(row.r**2 / whole, 4) for row in items]
+    assert [row.item for row in items] == ["chla", "tp", "tn", "sd", "codmn"]
+
+
+def test_trophic_classes_rise_to_the_last_without_a_bound():
+    bounds = [row.below for row in tables.rows(TrophicClass)]
+    assert bounds[:-1] == sorted(bounds[:-1])
+    assert bounds[-1] is None
+
+
+def one_sided(n):
+    """The smallest Spearman coefficients with a one-sided chance of at most 0.05 and 0.01, by every permutation."""
+    counts = defaultdict(int)
+    for order in itertools.permutations(range(n)):
+        counts[sum((a - b) ** 2 for a, b in enumerate(order))] += 1
+    total, reached, found = sum(counts.values()), 0, {}
+    for d2 in sorted(counts):
+        reached += counts[d2]
+        for level in (0.05, 0.01):
+            if reached <= level * total:
+                found[level] = 1 - 6 * d2 / (n**3 - n)
+    return [round(found[level], 3) if level in found else None for level in (0.05, 0.01)]
+
+
+@pytest.mark.parametrize("row", [p for p in of(SpearmanCritical) if p.values[0].n <= 8])
+def test_critical_values_of_short_series_are_exact(row):
+    assert [row.wp05, row.wp01] == one_sided(row.n)
+
+
+def test_longer_series_need_less_correlation():
+    rows = tables.rows(SpearmanCritical)
+    assert all(a.wp05 > b.wp05 for a, b in itertools.pairwise(rows))
+    assert all(a.wp01 > b.wp01 for a, b in itertools.pairwise(rows[1:]))
+    assert all(row.trust == "unsure" for row in rows if row.n > 8)
+
+
+@pytest.mark.parametrize("row", [*of(GroundwaterLimit), *of(SeawaterLimit)])
+def test_class_limits_loosen_from_class_to_class(row):
+    assert row.kind in ("max", "min", "above")
+    assert list(row.classes) == sorted(row.classes, reverse=row.kind != "max")
+    assert row.I >= 0
+    assert isinstance(row, ClassLimit)
+
+
+def test_ground_and_sea_water_have_their_items():
+    """GB/T 14848: 39 regular and 54 further items, pH in two rows. GB 3097: 39 less the two that are words."""
+    regular = {row.item for row in tables.rows(GroundwaterLimit) if row.table == 1}
+    assert (len(regular), len({row.item for row in tables.rows(GroundwaterLimit)})) == (39, 93)
+    assert len({row.item for row in tables.rows(SeawaterLimit)}) == 37
+
+
+@pytest.mark.parametrize("row", of(AgriculturalSoil))
+def test_a_soil_value_of_farmland_is_positive_in_every_band_of_ph(row):
+    assert row.kind in ("screening", "control")
+    assert row.land in ("", "paddy", "orchard", "other")
+    assert min(row.bands) > 0
+    ordered = list(row.bands) if row.item != "as" else list(reversed(row.bands))
+    assert ordered == sorted(ordered), "arsenic tightens with pH, everything else loosens"
+
+
+@pytest.mark.parametrize("row", of(AgriculturalSoil))
+def test_the_control_value_is_never_below_the_screening_value(row):
+    control = [c for c in tables.rows(AgriculturalSoil) if c.kind == "control" and c.item == row.item]
+    assert all(s <= c for one in control for s, c in zip(row.bands, one.bands, strict=True))
+
+
+@pytest.mark.parametrize("row", of(ConstructionSoil))
+def test_values_of_building_land_loosen_with_land_class_and_from_screening_to_control(row):
+    assert 0 < row.screening1 <= row.screening2 <= row.control2
+    assert row.screening1 <= row.control1 <= row.control2
+
+
+def test_gb_36600_has_its_items():
+    assert [sum(row.table == n for row in tables.rows(ConstructionSoil)) for n in (1, 2)] == [45, 40]
 
 
 @pytest.mark.parametrize("row", of(NoiseLimit))
