@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -156,6 +157,131 @@ def test_an_output_folder_that_is_not_there_is_one_line(run, tmp_path):
 
 def test_a_file_with_a_header_only_gives_a_header_only(run):
     assert run("air-hourly", AIR)[:2] == (0, [])
+
+
+HOUR_LINE = "{time},{station},10,20,0.8,60,{pm10},20\n"
+
+
+def a_day(begins="2026-05-01T00:00", station="A", hours=24, pm10=40.0):
+    """Hours labelled by their end."""
+    first = datetime.fromisoformat(begins)
+    return "".join(
+        HOUR_LINE.format(time=f"{first + timedelta(hours=h + 1):%Y-%m-%d %H:%M}", station=station, pm10=pm10)
+        for h in range(hours)
+    )
+
+
+def test_a_day_is_made_of_its_24_hours_by_their_end(run):
+    code, rows, _ = run("air-daily", AIR + a_day() + a_day("2026-05-02T00:00", hours=19))
+    assert code == 0
+    assert [(r["date"], r["aqi"], r["pm10_24h"], r["co_24h"]) for r in rows] == [
+        ("2026-05-01", "40", "40", "0.8"),
+        ("2026-05-02", "NA", "", ""),
+    ]
+    assert "PM10" in rows[1]["reason"]
+
+
+def test_hours_labelled_by_their_start_may_be_told(run):
+    content = AIR + "".join(HOUR_LINE.format(time=f"2026-05-01 {h:02}:00", station="A", pm10=40) for h in range(24))
+    assert [r["date"] for r in run("air-daily", content, "--label", "start")[1]] == ["2026-05-01"]
+    assert [r["date"] for r in run("air-daily", content)[1]] == ["2026-04-30", "2026-05-01"]
+
+
+def test_daily_values_are_judged_as_they_are(run):
+    day = "date,station,so2_24h,no2_24h,co_24h,o3_8h,pm10_24h,pm25_24h\n"
+    rows = run("air-daily", day + "2026-02-28,A,9,20,0.8,90,130,30\n2026-03-01,A,9,20,/,90,130,30\n")[1]
+    assert [(r["aqi"], r["primary"], r["edition"]) for r in rows] == [
+        ("90", "PM10", "HJ 633-2012"),
+        ("104", "PM10", "HJ 633-2026"),
+    ]
+
+
+def test_a_pollutant_not_monitored_all_day_does_not_stop_the_day(run):
+    slashed = a_day().replace(",0.8,", ",/,")
+    assert run("air-daily", AIR + slashed)[1][0]["aqi"] == "40"
+    assert run("air-daily", AIR + a_day().replace(",0.8,", ",,"))[1][0]["aqi"] == "NA"
+
+
+def test_sand_and_dust_hours_are_left_out_with_their_source(run, tmp_path):
+    marks = tmp_path / "marks.csv"
+    marks.write_text("kind,start,end,station,source\n沙尘天气过程,2026-05-01 02:00,2026-05-01 04:00,A,总站通报\n")
+    content = AIR + a_day().replace("2026-05-01 03:00,A,10,20,0.8,60,40.0", "2026-05-01 03:00,A,10,20,0.8,60,4000")
+    assert run("air-daily", content)[1][0]["pm10_24h"] == "205"
+    row = run("air-daily", content, "--events", str(marks))[1][0]
+    assert row["pm10_24h"] == "40"
+    assert "总站通报" in row["left_out"]
+    assert "unsure" in row["left_out"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "says"),
+    [
+        (AIR + a_day() + a_day(hours=1), [], ["第 26 行", "time", "已有一行"]),
+        (AIR + HOUR_LINE.format(time="2026-05-01 01:30", station="A", pm10=4), [], ["第 2 行", "整点"]),
+        ("date,station,so2_24h\n2026-05-01,A,3\n", [], ["第 1 行", "pm25_24h"]),
+        (
+            "kind,start,end,source\n烟花,2026-05-01 01:00,2026-05-01 02:00,x\n",
+            ["--events"],
+            ["第 2 行", "kind", "沙尘"],
+        ),
+        ("kind,start,end,source\n沙尘天气过程,2026-05-01 01:00,2026-05-01 02:00,\n", ["--events"], ["认定依据"]),
+    ],
+)
+def test_a_fault_in_hours_or_marks_names_its_place(run, tmp_path, content, options, says):
+    if options:
+        marks = tmp_path / "marks.csv"
+        marks.write_text(content)
+        options, content = [*options, str(marks)], AIR + a_day()
+    code, rows, err = run("air-daily", content, *options)
+    assert (code, rows) == (2, [])
+    assert all(part in err for part in says)
+
+
+DAYS = "date,city,so2_24h,no2_24h,co_24h,o3_8h,pm10_24h,pm25_24h\n"
+
+
+def a_year(pm25=20, city="A"):
+    first = date(2025, 1, 1)
+    return "".join(f"{first + timedelta(days=d)},{city},10,20,0.8,90,40,{pm25}\n" for d in range(365))
+
+
+def test_a_year_of_days_has_its_verdicts(run):
+    rows = run("air-statistics", DAYS + a_year(36))[1]
+    found = {(r["pollutant"], r["statistic"]): r for r in rows}
+    pm25 = found["PM2.5", "平均"]
+    assert (pm25["value"], pm25["limit"], pm25["verdict"], pm25["multiple"], pm25["valid_days"]) == (
+        "36", "35", "超标", "0.03", "365",
+    )  # fmt: skip
+    assert found["O3", "日最大8小时平均第90百分位数"]["verdict"] == "达标"
+    assert found["AQI", "优良天数比例"]["value"] == "100"
+    assert found["AQI", "优良天数比例"]["reason"].startswith("优0天、良365天")
+
+
+def test_the_final_limits_may_be_asked_for_a_year_already_past(run):
+    rows = run("air-statistics", DAYS + a_year(28), "--as-if", "2031-01-01")[1]
+    assert [r["verdict"] for r in rows if (r["pollutant"], r["statistic"]) == ("PM2.5", "平均")] == ["超标"]
+
+
+def test_wide_statistics_are_what_the_index_reads(run):
+    _, wide, _ = run("air-statistics", DAYS + a_year(), "--wide", "--by", "quarter")
+    assert [r["period"] for r in wide] == ["2025-Q1", "2025-Q2", "2025-Q3", "2025-Q4"]
+    text = ",".join(wide[0]) + "\n" + ",".join(wide[0].values()) + "\n"
+    row = run("air-period", text)[1][0]
+    assert (row["period"], row["edition"], row["i_pm25"]) == ("2025-Q1", "HJ 663-2013", "0.57")
+
+
+def test_a_period_that_cannot_be_read_is_named_unless_the_law_is_told(run):
+    line = INDEX.replace("city", "city,period") + "A,上半年,9,27,46,31,1.3,102\n"
+    code, _, err = run("air-period", line)
+    assert code == 2
+    assert "第 2 行，列 period" in err
+    assert run("air-period", line, "--edition", "2012")[0] == 0
+
+
+def test_two_rows_of_one_day_are_refused(run):
+    code, _, err = run("air-statistics", DAYS + a_year() + "2025-01-01,A,1,1,1,1,1,1\n")
+    assert code == 2
+    assert "第 367 行，列 date" in err
 
 
 INDEX = "city,so2,no2,pm10,pm25,co_p95,o3_p90\n"

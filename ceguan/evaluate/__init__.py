@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ceguan.evaluate import air, water
+from ceguan.evaluate import air, air_days, water
 
-SUBJECTS = (air, water)
+SUBJECTS = (air, air_days, water)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -12,11 +12,12 @@ from ceguan import clock
 from ceguan.evaluate.table import NOT_MONITORED, BadInput, Table, moment, read_table, write_table
 from ceguan.evaluate.verbs import add_verb
 from ceguan.science import air, air_index
+from ceguan.science.air_period import last_day
 from ceguan.standards.tables import IaqiRow, NotInForce, rows
 from ceguan.words import beijing
 
 EDITIONS = tuple(name.partition("-")[2] for name in air.editions())
-INDEX_HEADER = ("city", "i_so2", "i_no2", "i_pm10", "i_pm25", "i_co", "i_o3", "composite_index", "main_pollutant")
+INDEX_HEADER = ("i_so2", "i_no2", "i_pm10", "i_pm25", "i_co", "i_o3", "composite_index", "main_pollutant")
 RANKING_HEADER = ("city", "composite_index", "rank")
 CHANGE_HEADER = ("composite_index_before", "change_pct", "improved_rank", "worsened_rank")
 YES = {"是": True, "yes": True, "true": True, "1": True, "否": False, "no": False, "false": False, "0": False}
@@ -32,15 +33,16 @@ def add_verbs(verbs: Any) -> None:
         "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，/ 为按计划不监测。",
     )
     hourly.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
-    _law(hourly)
-    _law(
+    law_options(hourly)
+    law_options(
         add_verb(
             verbs,
             "air-period",
             air_period,
-            "环境空气质量综合指数，HJ 663-2013 / HJ 663-2026；不指定版本时按今天有效的版本",
+            "环境空气质量综合指数，HJ 663-2013 / HJ 663-2026；按 period 列的最后一天，没有这一列则按今天",
             "列：city, so2, no2, pm10, pm25, co_p95, o3_p90（时段均值，CO 为日均值第95百分位数，O3 为日最大8小时"
-            "第90百分位数）；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，缺一项就没有综合指数。",
+            "第90百分位数）；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，缺一项就没有综合指数。"
+            "可有 period（2025、2025-05、2025-Q2、2019-01..05）。",
         )
     )
     ranked = add_verb(
@@ -55,10 +57,11 @@ def add_verbs(verbs: Any) -> None:
         "--ties", choices=("competition", "dense"), help="并列后的名次：跳过（1,2,2,4）或连续（1,2,2,3）"
     )
     ranked.add_argument("--column", default="composite_index", metavar="列", help="综合指数所在的列")
-    _law(ranked)
+    law_options(ranked)
 
 
-def _law(parser: argparse.ArgumentParser) -> None:
+def law_options(parser: argparse.ArgumentParser) -> None:
+    """`--edition` and `--as-if`: which law to judge by, instead of that of the day measured."""
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--edition", choices=EDITIONS, help="指定版本，不论日期")
     chosen.add_argument("--as-if", type=_day, metavar="日期", help="按这一天有效的规定评价，例如 2031-01-01")
@@ -71,7 +74,7 @@ def _day(text: str) -> date:
         raise argparse.ArgumentTypeError(f"{text!r} 不是日期，例如 2031-01-01") from None
 
 
-def _law_day(args: argparse.Namespace) -> date | None:
+def law_day(args: argparse.Namespace) -> date | None:
     """The day whose law was asked for; None: that of the measurement."""
     if args.edition:
         row = next(r for r in rows(IaqiRow) if r.standard.endswith(args.edition))
@@ -93,25 +96,26 @@ def air_hourly(args: argparse.Namespace) -> int:
     labels = table.parse("time", moment, "不是时间 (not a time)")
     columns = {item: table.numbers(item) for item in items}
     begun = np.array([int(label.timestamp()) - 3600 for label in labels], np.int64)  # the label is the end of the hour
-    result = air.hourly_aqi(columns, _editions(args, begun), _apart(table, items), args.platform_quirks)
+    result = air.hourly_aqi(columns, editions(args, begun), apart(table, items), args.platform_quirks)
     header = ("time", "station", "aqi", "level", "primary", "edition", "reason")
     given = zip(table.text("time"), table.text("station"), strict=True)
-    write_table(args.output, header, ((*g, *_air_row(result, i)) for i, g in enumerate(given)), {"aqi"})
+    write_table(args.output, header, ((*g, *aqi_cells(result, i)) for i, g in enumerate(given)), {"aqi"})
     return 0
 
 
-def _apart(table: Table, items: list[str]) -> dict[str, Any]:
+def apart(table: Table, items: list[str]) -> dict[str, Any]:
     """Masks of what is not monitored by plan."""
     return {item: np.array([c.strip() == NOT_MONITORED for c in table.text(item)], np.bool_) for item in items}
 
 
-def _editions(args: argparse.Namespace, begun: Any) -> Any:
+def editions(args: argparse.Namespace, begun: Any) -> Any:
     """Edition of each row: by the moment measured, or the one asked for."""
-    day = _law_day(args)
+    day = law_day(args)
     return air.edition_at(begun) if day is None else np.full(len(begun), air.edition_on(day), np.int8)
 
 
-def _air_row(result: air.AqiColumns, row: int) -> tuple[str, ...]:
+def aqi_cells(result: air.AqiColumns, row: int) -> tuple[str, ...]:
+    """aqi, level, primary, edition, reason of a row."""
     edition = air.editions()[result.edition[row]] if result.edition[row] >= 0 else ""
     why = result.explain(row).zh
     if result.aqi[row] == air.NA:
@@ -126,11 +130,26 @@ def _air_row(result: air.AqiColumns, row: int) -> tuple[str, ...]:
 def air_period(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["city", *air_index.ITEMS])
     columns = {item: table.numbers(item) for item in air_index.ITEMS}
-    result = _in_force(air_index.composite_index, columns, _law_day(args) or _today())
-    header = (*INDEX_HEADER, "edition", "trust", "reason")
-    given = enumerate(table.text("city"))
-    write_table(args.output, header, ((city, *_index_row(result, i)) for i, city in given), INDEX_HEADER[1:8])
+    named = [name for name in ("city", "period") if name in table.columns]
+    header = (*named, *INDEX_HEADER, "edition", "trust", "reason")
+    out: list[tuple[str, ...]] = [()] * len(table.lines)
+    for day, where in _law_days(table, args).items():
+        part = in_law(air_index.composite_index, {k: v[where] for k, v in columns.items()}, day)
+        for i, row in enumerate(where):
+            out[row] = (*(table.text(name)[row] for name in named), *_index_row(part, i))
+    write_table(args.output, header, out, INDEX_HEADER[:7])
     return 0
+
+
+def _law_days(table: Table, args: argparse.Namespace) -> dict[date, list[int]]:
+    """Rows by the day whose law they are judged by: asked for, else the last of the period, else today."""
+    day = law_day(args)
+    if day is not None or "period" not in table.columns:
+        return {day or _today(): list(range(len(table.lines)))}
+    found: dict[date, list[int]] = {}
+    for row, last in enumerate(table.parse("period", last_day, "不是时段，例如 2025、2025-05、2025-Q2")):
+        found.setdefault(last, []).append(row)
+    return found
 
 
 def _index_row(result: air_index.IndexColumns, row: int) -> tuple[str, ...]:
@@ -151,7 +170,7 @@ def air_ranking(args: argparse.Namespace) -> int:
     meets = None
     if "meets_class2" in table.columns:
         meets = np.array(table.parse("meets_class2", _yes, "不是 是 或 否"), np.bool_)
-    result = _in_force(air_index.ranking, index, _law_day(args) or _today(), before, meets, args.ties)
+    result = in_law(air_index.ranking, index, law_day(args) or _today(), before, meets, args.ties)
     cities, given = table.text("city"), table.text(args.column)
     out = [[city, text.strip(), _place(r)] for city, text, r in zip(cities, given, result.rank, strict=True)]
     header: tuple[str, ...] = RANKING_HEADER
@@ -178,7 +197,8 @@ def _yes(cell: str) -> bool:
     return YES[cell.lower()]
 
 
-def _in_force(judge: Any, *args: Any) -> Any:
+def in_law(judge: Any, *args: Any) -> Any:
+    """judge(*args), a day without a law in force as BadInput."""
     try:
         return judge(*args)
     except NotInForce as error:

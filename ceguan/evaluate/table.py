@@ -52,6 +52,12 @@ class Table:
         place = self.columns[column]
         return [row[place] for row in self.cells]
 
+    def require(self, needed: Sequence[str]) -> None:
+        """BadInput unless every one of these columns is there."""
+        absent = [column for column in needed if column not in self.columns]
+        if absent:
+            raise BadInput(f"{self.file}：第 1 行：缺少列 (missing columns) {'、'.join(absent)}")
+
     def fault(self, row: int, column: str, says: str) -> BadInput:
         return BadInput(f"{self.file}：第 {self.lines[row]} 行，列 {column}：{says}")
 
@@ -113,9 +119,7 @@ def read_table(path: str, needed: Sequence[str]) -> Table:
     except OSError as error:
         raise BadInput(f"{name}：无法读取 (cannot be read)：{error.strerror}") from error
     table = _parquet(name, data) if data.startswith(PARQUET) else _table(name, _decode(name, data))
-    absent = [column for column in needed if column not in table.columns]
-    if absent:
-        raise BadInput(f"{name}：第 1 行：缺少列 (missing columns) {'、'.join(absent)}")
+    table.require(needed)
     return table
 
 

@@ -13,10 +13,10 @@ Units: µg/m³, CO mg/m³. NaN or negative = missing. A pollutant not monitored 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -357,19 +357,28 @@ def _lowest(edition: str) -> np.int16:
 
 
 def daily_columns(hours: Mapping[str, Floats], minimum: int = 20, o3_limit: float = 160) -> dict[str, Floats]:
-    """Columns for `daily_aqi` from (days, 24) grids of the hourly columns; first cell 00:00–01:00 Beijing time.
+    """Columns for `daily_aqi` from (…, 24) grids of the hourly columns; first cell 00:00–01:00 Beijing time.
 
-    24-h means need `minimum` valid hours (GB 3095 table 4: 20); O3 is the daily maximum 8-h mean (`daily_max_8h`) and
-    the daily maximum hour. Values are rounded half-even to whole µg/m³, CO to 0.1 mg/m³ (HJ 663-2013, GB/T 8170).
+    24-h means need `minimum` valid hours (GB 3095 table 4: 20); O3 is the daily maximum 8-h mean and the daily maximum
+    hour. Values are exact, rounded half-even to whole µg/m³, CO to 0.1 mg/m³ (HJ 663-2013, HJ 633-2026 4.2; GB/T 8170).
+    Grids of one hour column may be float32 or float64; NaN or negative is missing.
     """
-    grids = {name: np.where(grid >= 0, grid, np.nan) for name, grid in hours.items()}
     out: dict[str, Floats] = {}
-    for name, grid in grids.items():
+    for name, grid in hours.items():
+        digits = 1 if name == "co_1h" else 0
         if name == "o3_1h":
-            out["o3_8h"] = np.rint(averaging.daily_max_8h(grid, o3_limit))
-            enough = (~np.isnan(grid)).sum(axis=-1) >= minimum
-            out["o3_1h"] = np.where(enough, np.where(np.isnan(grid), -np.inf, grid).max(axis=-1), np.nan)
+            out["o3_8h"] = _by_blocks(grid, lambda day: averaging.daily_max_8h(day, o3_limit))
+            out["o3_1h"] = _by_blocks(grid, lambda day: averaging.daily_max_hour(day, minimum))
         else:
-            value = averaging.mean(grid, minimum)[0]
-            out[name.replace("_1h", "_24h")] = np.rint(value * 10) / 10 if name == "co_1h" else np.rint(value)
+            daily = partial(averaging.daily_mean, minimum=minimum, digits=digits)
+            out[name.replace("_1h", "_24h")] = _by_blocks(grid, daily)
     return out
+
+
+def _by_blocks(grid: Floats, daily: Callable[[Floats], Floats]) -> Floats:
+    """One value for each day of (…, 24), a block at a time so that the working columns stay in the cache."""
+    days = grid.reshape(-1, 24)
+    out = np.empty(len(days))
+    for start in range(0, len(days), CHUNK // 24):
+        out[start : start + CHUNK // 24] = daily(days[start : start + CHUNK // 24])
+    return out.reshape(grid.shape[:-1])

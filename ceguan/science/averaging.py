@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ceguan.science import statistics
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -50,33 +52,54 @@ def mean(grid: Floats, minimum: int, weight: Floats | None = None) -> tuple[Floa
     return np.divide(total, weights.sum(axis=-1), out=np.full(count.shape, np.nan), where=enough), count
 
 
-def rolling_8h(grid: Floats, minimum: int = 6) -> Floats:
-    """Mean of each hour and the seven before it, NaN with fewer than `minimum` valid hours (GB 3095 table 4: 6).
+# ---- exact daily values of ambient air: whole multiples of a step, rounded half to even
 
-    Same shape as the grid; the first cells use the hours there are, so they need `minimum` of fewer.
+
+def daily_mean(day: Floats, minimum: int = 20, digits: int = 0) -> Floats:
+    """24-h mean of (…, 24) hours of a Beijing day to `digits` decimals; NaN with fewer than `minimum` valid hours.
+
+    NaN or negative is not valid (GB 3095 table 4: 20 hours).
     """
-    valid = ~np.isnan(grid)
-    total = _trailing_sum(np.where(valid, grid, 0.0))
-    count = _trailing_sum(valid.astype(np.float64))
-    return np.divide(total, count, out=np.full(grid.shape, np.nan), where=count >= max(minimum, 1))
+    total, valid = _millionths(day)
+    return _ratio(total.sum(axis=-1), valid.sum(axis=-1), minimum, digits)
 
 
-def _trailing_sum(grid: Floats) -> Floats:
-    """Sum over 8 cells ending at each cell. Added cell by cell: a cumulative sum would lose exactness."""
-    out = grid.copy()
-    for back in range(1, 8):
-        out[..., back:] += grid[..., :-back]
-    return out
+def daily_max_hour(day: Floats, minimum: int = 20, digits: int = 0) -> Floats:
+    """Largest hour of (…, 24) hours to `digits` decimals; NaN with fewer than `minimum` valid hours."""
+    total, valid = _millionths(day)
+    top = statistics.round_ratio(total.max(axis=-1), statistics.MILLIONTHS, digits)
+    return np.where(valid.sum(axis=-1) >= minimum, top, np.nan)
 
 
-def daily_max_8h(day: Floats, limit: float, minimum_hours: int = 6, minimum_windows: int = 14) -> Floats:
-    """O3 daily maximum 8-hour mean from (…, 24) hours of one Beijing day, first cell 00:00–01:00.
+def daily_max_8h(
+    day: Floats, limit: float, minimum_hours: int = 6, minimum_windows: int = 14, digits: int = 0
+) -> Floats:
+    """O3 daily maximum 8-hour mean from (…, 24) hours of one Beijing day, first cell 00:00–01:00, to `digits` decimals.
 
-    Windows end at 08:00 … 24:00 (17 windows). With fewer than `minimum_windows` valid the day is NaN unless its
-    maximum is already above `limit` (HJ 663-2013 as quoted by one source, trust 1).
+    Windows end at 08:00 … 24:00 (17 windows) and need `minimum_hours` valid hours (GB 3095 table 4). With fewer than
+    `minimum_windows` valid windows the day is NaN unless its maximum is already above `limit` (HJ 663-2013, trust 1).
     """
-    windows = rolling_8h(day, minimum_hours)[..., 7:]
-    valid = ~np.isnan(windows)
-    top = np.where(valid, windows, -np.inf).max(axis=-1)
-    enough = (valid.sum(axis=-1) >= minimum_windows) | (top > limit)
-    return np.where(enough & valid.any(axis=-1), top, np.nan)
+    total, valid = (_windows(cells) for cells in _millionths(day))
+    mean = _ratio(total, valid, minimum_hours, digits)
+    there = ~np.isnan(mean)
+    top = np.where(there, mean, -np.inf).max(axis=-1)
+    enough = (there.sum(axis=-1) >= minimum_windows) | (top > limit)
+    return np.where(enough & there.any(axis=-1), top, np.nan)
+
+
+def _millionths(day: Floats) -> tuple[Floats, Floats]:
+    """Whole millionths, 0 where the hour is not valid, and 1.0 for each valid hour."""
+    valid = day >= 0
+    return statistics.millionths(np.where(valid, day, 0.0)), valid.astype(np.float64)
+
+
+def _ratio(total: Floats, count: Floats, minimum: int, digits: int) -> Floats:
+    enough = np.where(count >= max(minimum, 1), count, np.nan)
+    return statistics.round_ratio(total, enough * statistics.MILLIONTHS, digits)
+
+
+def _windows(cells: Floats) -> Floats:
+    """Sum over each 8 neighbouring cells of the last axis, by doubling; exact for whole numbers."""
+    for step in (1, 2, 4):
+        cells = cells[..., :-step] + cells[..., step:]
+    return cells

@@ -30,6 +30,8 @@ class Reason(IntEnum):
     PERIOD_MEETS = 19
     PERIOD_EXCEEDS = 20
     EVENT_EXCLUDED = 21
+    NOT_A_YEAR = 22
+    NO_DAYS = 23
 
 
 SENTENCES = {
@@ -69,7 +71,13 @@ SENTENCES = {
         "{sum} = {total}；单项指数最大：{main}（{cite}）", "{sum} = {total}; largest single index: {main} ({cite})"
     ),
     Reason.PERIOD_SHORT: Label(
-        "{item}有效日数{days}，{short}，不评价（{cite}）", "{item}: {days} valid days, {short}: not evaluated ({cite})"
+        "{item}有效日共{days}个，{when}少于{minimum}个，不评价（{cite}）",
+        "{item}: {days} valid days, {when} has fewer than {minimum}: not evaluated ({cite})",
+    ),
+    Reason.NO_DAYS: Label("{item}：没有有效日", "{item}: no valid day"),
+    Reason.NOT_A_YEAR: Label(
+        "{item}：限值{limit} {unit}针对整个日历年（{cite}），本时段只作统计",
+        "{item}: the limit {limit} {unit} is for a calendar year ({cite}); this period has statistics only",
     ),
     Reason.PERIOD_MEETS: Label(
         "{item} {value} {unit}，不大于二级限值{limit}（{cite}），达标",

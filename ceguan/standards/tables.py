@@ -509,7 +509,7 @@ def rows(kind: type[R]) -> tuple[R, ...]:
     return cast("tuple[R, ...]", _packaged(kind))  # type: ignore[arg-type]
 
 
-def in_force(kind: type[R], day: date, **keys: object) -> tuple[R, ...]:
+def in_force(kind: type[R], day: date, /, **keys: object) -> tuple[R, ...]:
     """Rows in force on a Beijing date whose columns equal `keys`, e.g. in_force(AirLimit, day, pollutant="O3")."""
     return tuple(_matching(rows(kind), day, keys))
 
@@ -518,7 +518,7 @@ def _matching(table: Iterable[R], day: date, keys: dict[str, object]) -> Iterabl
     return (row for row in table if row.in_force(day) and all(getattr(row, k) == v for k, v in keys.items()))
 
 
-def one(kind: type[R], day: date, **keys: object) -> R:
+def one(kind: type[R], day: date, /, **keys: object) -> R:
     """The single row in force on the day; raises NotInForce when there is none or more than one."""
     found = in_force(kind, day, **keys)
     if len(found) != 1:

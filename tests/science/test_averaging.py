@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from datetime import date
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -54,13 +55,37 @@ def test_a_weighted_mean_leaves_out_cells_without_weight():
 
 
 def test_eight_hours_need_six():
-    grid = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, np.nan, np.nan, np.nan])
-    rolling = averaging.rolling_8h(grid)
-    assert np.isnan(rolling[4])
-    assert rolling[5] == 3.5
-    assert rolling[7] == 4.5
-    assert rolling[9] == 5.5  # 3 … 8, six of eight
-    assert np.isnan(rolling[10])
+    day = np.full((2, 24), np.nan)
+    day[0, 0:6], day[1, 0:5] = 180, 180  # the window that ends at 08:00 has six hours, then five
+    assert averaging.daily_max_8h(day, limit=160)[0] == 180
+    assert np.isnan(averaging.daily_max_8h(day, limit=160)[1])
+
+
+def test_a_maximum_that_is_the_limit_only_when_rounded_is_not_above_it():
+    day = np.full((2, 24), np.nan)
+    day[0, :8], day[1, :8] = 160.4, 160.6
+    assert np.isnan(averaging.daily_max_8h(day, limit=160)[0])
+    assert averaging.daily_max_8h(day, limit=160)[1] == 161
+
+
+hours = st.one_of(st.just(np.nan), st.integers(0, 4000).map(lambda tenths: tenths / 10))
+
+
+@given(st.lists(hours, min_size=24, max_size=24))
+def test_daily_values_equal_the_formula_in_fractions(day):
+    """Means of exact tenths, rounded half to even by Python's fractions."""
+    tenths = [None if np.isnan(h) else Fraction(round(h * 10), 10) for h in day]
+    there = [t for t in tenths if t is not None]
+    grid = np.array([day])
+    mean = round(sum(there) / len(there)) if len(there) >= 20 else None
+    found = averaging.daily_mean(grid)[0]
+    assert (None if np.isnan(found) else found) == mean
+    windows = [[t for t in tenths[end - 8 : end] if t is not None] for end in range(8, 25)]
+    means = [round(sum(w) / len(w)) for w in windows if len(w) >= 6]
+    top = max(means, default=0)
+    wanted = top if means and (len(means) >= 14 or top > 160) else None
+    found = averaging.daily_max_8h(grid, 160)[0]
+    assert (None if np.isnan(found) else found) == wanted
 
 
 def test_the_ozone_day_needs_14_windows_unless_it_is_over_the_limit():
@@ -81,7 +106,8 @@ def test_windows_stay_inside_the_day():
     ("function", "argument", "scope"),
     [
         (averaging.minutes_to_hours, "minimum", "air_hour"),
-        (averaging.rolling_8h, "minimum", "air_8h"),
+        (averaging.daily_mean, "minimum", "air_day"),
+        (averaging.daily_max_hour, "minimum", "air_day"),
         (averaging.daily_max_8h, "minimum_hours", "air_8h"),
         (averaging.daily_max_8h, "minimum_windows", "air_o3_day"),
         (air.daily_columns, "minimum", "air_day"),
