@@ -13,6 +13,7 @@ VERBS = (
     "ceguan.operate",
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
+    "ceguan.intake.forward.cli",
     "ceguan.watch.cli",
     "ceguan.evaluate",
     "ceguan.simulate.cli",

@@ -133,3 +133,32 @@ class Line(models.Model):
     gateway = models.CharField(max_length=120, db_index=True)
     peer = models.CharField(max_length=80)
     since = models.DateTimeField()
+
+
+class ForwardTarget(models.Model):
+    """转发目标: a platform that gets what our devices sent. Changed only by ceguan.intake.forward.targets."""
+
+    name = models.CharField("名称", max_length=60, unique=True)
+    order = models.SmallIntegerField("次序", default=1)
+    active = models.BooleanField("启用", default=True)
+    host = models.CharField("地址", max_length=120)
+    port = models.IntegerField("端口")
+    edition = models.SmallIntegerField(
+        "协议版本", choices=[(e, f"HJ 212-{e}") for e in (2005, 2017, 2025)], default=2017
+    )
+    password = models.TextField(blank=True)  # sealed by ceguan.intake.keys, like the key
+    key = models.TextField(blank=True)
+    answers = models.BooleanField("对方应答", default=True)
+    st = models.CharField("系统编码", max_length=5, blank=True)
+    cns = models.JSONField("报文种类", default=list)
+    devices = models.JSONField("设备", default=dict)  # MN → MN at the target, "" as it is; empty: every adopted device
+    factors = models.JSONField("因子", default=dict)  # 2017 code → [code at the target or "", factor as text]
+    others = models.BooleanField("其余因子照转", default=True)
+    since = models.DateTimeField("起始时刻")  # what was received before is not forwarded
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["order", "name"]
+
+    def __str__(self) -> str:
+        return self.name

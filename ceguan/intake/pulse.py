@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,6 +47,13 @@ def _there(pid: Any) -> bool:
     except (OSError, TypeError, ValueError):
         return False
     return True
+
+
+def beat(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a heartbeat; readers see the old one or the new one whole. Raises OSError."""
+    scratch = path.with_suffix(".json.new")
+    scratch.write_bytes(orjson.dumps(state))
+    scratch.replace(path)
 
 
 def clock_synchronised() -> bool | None:

@@ -42,6 +42,7 @@ RIGHTS = (
     Right("command", Label("向设备提取数据", "ask devices for data"), frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN})),
     Right("control", Label("反控设备", "control devices"), frozenset({Role.ANALYST, Role.ADMIN})),
     Right("release", Label("放行隔离数据", "release data from quarantine"), frozenset({Role.ANALYST})),
+    Right("forward", Label("设置向上转发", "set up forwarding"), frozenset({Role.ANALYST, Role.ADMIN})),
     Right("import", Label("导入读数", "import readings"), frozenset({Role.ANALYST, Role.ADMIN})),
     Right("inbox", Label("查看报警收件箱", "see the alarm inbox"), OFFICE),
     Right("handle", Label("办理报警", "handle alarms"), HANDLERS),

@@ -376,7 +376,7 @@ def read(folder: Path, start: dict[int, Position] | None = None) -> Iterator[Rec
     complete. What is handed out is on disk: a reader never knows more than the disk after a power cut. A damaged place
     with intact records behind it is skipped and logged.
     """
-    readers = [_read_stream(folder, stream, (start or {}).get(stream, START)) for stream in streams(folder)]
+    readers = [read_stream(folder, stream, (start or {}).get(stream, START)) for stream in streams(folder)]
     while readers:
         alive = []
         for reader in readers:
@@ -493,7 +493,8 @@ def _read_sealed(folder: Path, repair: bool = False) -> list[SealedSegment]:
     return [SealedSegment(**json.loads(line)) for line in data[:whole].splitlines()]
 
 
-def _read_stream(folder: Path, stream: int, position: Position) -> Iterator[list[Record]]:
+def read_stream(folder: Path, stream: int, position: Position) -> Iterator[list[Record]]:
+    """The records of one stream behind a position, in runs; as `read` otherwise."""
     home = stream_folder(folder, stream)
     number, offset = position
     while True:

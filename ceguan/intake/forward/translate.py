@@ -6,7 +6,7 @@
 | factor codes       | three characters, 附录B    | w/a + 5, 附录B   | as 2017     | 2005 附录B, 2017 附录B          |
 | PNUM, PNO          | four digits                | as many as needed | as 2017    | 2005 表3, 2017 表2              |
 | RF=1 (re-sent)     | –                          | –                | yes         | 2025, one program               |
-| data area          | plain                      | plain            | SM4         | 2025 6.4, two programs          |
+| data area          | plain                      | plain            | SM4         | 2025 6.4, see sm4              |
 | flags of an air station | 0 1 2 3               | letters          | letters     | 2005 表5, 2017 表8              |
 
 Values keep their text. Only where a code changes its edition and the tables give the two codes different units is a
@@ -20,8 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from ceguan.intake.hj212 import sm4
 from ceguan.intake.hj212.frame import Factors, Frame, Plain, encode
 from ceguan.standards import factors as codes
 from ceguan.standards import units
@@ -165,15 +166,10 @@ def framed(message: Outgoing, wish: Wish, qn: str) -> bytes:
         return encode(
             qn=qn, st=message.st, cn=message.cn, pw=wish.password, mn=message.mn, flag=flag, **number,
             rf="1" if message.again else None, datatime=message.datatime, cp=message.cp, factors=message.factors,
-            **_enciphered(message.cn, wish),
+            key=wish.key if wish.edition == 2025 and sm4.covers(message.cn) else None,
         )  # fmt: skip
     except ValueError as error:
         raise Untranslatable(str(error)) from error
-
-
-def _enciphered(cn: str, wish: Wish) -> dict[str, Any]:
-    """2025 6.4: of what the field machine sends, the area of CN 2000–2999 is enciphered."""
-    return {"key": wish.key} if wish.key and wish.edition == 2025 and "2000" <= cn <= "2999" else {}
 
 
 def content(frame: Frame) -> tuple[str, str]:
