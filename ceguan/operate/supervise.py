@@ -20,6 +20,8 @@ from ceguan import operate
 from ceguan.settings import Settings
 
 STOP_SECONDS = 12
+WANTED_SECONDS = 5.0
+"""How often it is asked whether a process that had nothing to do is wanted now."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -32,6 +34,7 @@ class Child:
     process: subprocess.Popen | None = None
     falls: int = 0
     again_at: float = 0.0
+    wanted: Callable[[], bool] | None = None  # asked before it starts; None: always
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("ceguan.child"))
 
 
@@ -48,12 +51,13 @@ def run(values: Settings, *, extra: dict[str, list[str]] | None = None, ready: C
         f"CEGUAN_{name.upper()}": str(getattr(values, name)) for name in ("data", "web_host", "web_port")
     }
     children = [Child(name, command) for name, command in _commands(values, extra or {}).items()]
+    children.append(Child("forward", [sys.executable, "-m", "ceguan", "forward"], wanted=_forwards))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     for child in children:
         child.log = _logger(values, child.name)
-        _start(child, environ)
+        _start_wanted(child, environ)
     try:
         _await_web(values, stop)
         if ready and not stop.is_set():
@@ -123,6 +127,20 @@ def _logger(values: Settings, name: str) -> logging.Logger:
     return logger
 
 
+def _forwards() -> bool:
+    """Whether there is a platform to forward to."""
+    from ceguan.intake.forward import targets
+
+    return targets.any_active()
+
+
+def _start_wanted(child: Child, environ: dict[str, str]) -> None:
+    if child.wanted is None or child.wanted():
+        _start(child, environ)
+    else:
+        child.again_at = time.monotonic() + WANTED_SECONDS
+
+
 def _start(child: Child, environ: dict[str, str]) -> None:
     child.process = subprocess.Popen(
         child.command, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -152,7 +170,7 @@ def _keep(children: list[Child], environ: dict[str, str], stop: threading.Event)
             if child.process is not None and child.process.poll() is not None:
                 _fell(child)
             elif child.process is None and time.monotonic() >= child.again_at:
-                _start(child, environ)
+                _start_wanted(child, environ)
 
 
 def _fell(child: Child) -> None:

@@ -17,6 +17,7 @@ from django.db.models import Q
 from ceguan.intake import keys
 from ceguan.intake.forward.spool import Plan, Sender
 from ceguan.intake.forward.translate import EDITIONS, UPLOADS, USUAL, Rule, Wish
+from ceguan.intake.hj212 import crc
 from ceguan.intake.models import ForwardTarget
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, User
@@ -35,6 +36,11 @@ class TargetError(ValueError):
 
 def every() -> list[ForwardTarget]:
     return list(ForwardTarget.objects.all())
+
+
+def any_active() -> bool:
+    """Whether there is anything to forward to."""
+    return ForwardTarget.objects.filter(active=True).exists()
 
 
 def save(
@@ -99,7 +105,7 @@ def plan(target: ForwardTarget, values: Settings, now: float) -> Plan:
     devices = {
         one.mn: Sender(
             target.devices.get(one.mn) or one.mn, one.units,
-            frozenset({"hj212", *getattr(one, "crc_dialects", ())}),
+            frozenset({crc.HJ212, *one.crc_dialects}),
         )
         for one in chosen
     }  # fmt: skip

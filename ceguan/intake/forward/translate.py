@@ -161,10 +161,10 @@ def framed(message: Outgoing, wish: Wish, qn: str) -> bytes:
     parts = message.pnum is not None
     flag = VERSION[wish.edition] << 2 | _ANSWER * wish.answers | _PARTS * parts
     width = 4 if wish.edition == 2005 else 1
-    number: dict[str, Any] = {"pnum": f"{message.pnum:0{width}d}", "pno": f"{message.pno:0{width}d}"} if parts else {}
+    total, number = (f"{count:0{width}d}" if count is not None else None for count in (message.pnum, message.pno))
     try:
         return encode(
-            qn=qn, st=message.st, cn=message.cn, pw=wish.password, mn=message.mn, flag=flag, **number,
+            qn=qn, st=message.st, cn=message.cn, pw=wish.password, mn=message.mn, flag=flag, pnum=total, pno=number,
             rf="1" if message.again else None, datatime=message.datatime, cp=message.cp, factors=message.factors,
             key=wish.key if wish.edition == 2025 and sm4.covers(message.cn) else None,
         )  # fmt: skip

@@ -9,8 +9,8 @@ import pytest
 from django.conf import settings
 
 from ceguan import cli
-from ceguan.intake.forward import targets
 from ceguan.intake import keys
+from ceguan.intake.forward import targets
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import encode
 from ceguan.registry.models import Device
@@ -337,16 +337,7 @@ def test_a_change_in_the_register_is_followed_while_it_runs(spool, platform, tar
     assert [frame.flag for frame in platform.log] == [5, 5, 5, 1, 1], "nothing was sent while it was off"
 
 
-def test_two_forwarders_on_one_data_folder_do_not_run(spool, platform, target, forwarder, data):
-    target(platform)
-    forwarder()
-    wait_for(lambda: (data / "forward.json").exists())
-    code, said = forwarder("--once").wait()
-    assert code == 2
-    assert "另一个转发进程" in said
-
-
-def test_the_status_says_where_each_target_stands(spool, platform, target, forwarder, data):
+def test_the_status_says_where_each_target_stands_and_a_second_forwarder_does_not_run(spool, platform, target, forwarder, data):
     target(platform)
     spool.put(4)
     code, said = forwarder("--status").wait()
@@ -360,3 +351,6 @@ def test_the_status_says_where_each_target_stands(spool, platform, target, forwa
     assert code == 0, said
     assert "省厅  127.0.0.1" in said
     assert "已连接  待处理 0 条  在途 0 帧  已确认 4 条" in said
+    code, said = forwarder("--once").wait()
+    assert code == 2
+    assert "另一个转发进程" in said
