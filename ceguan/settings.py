@@ -47,7 +47,6 @@ SETTINGS = (
     Setting(
         "gateway_device_connections", 4, "每个网关进程对同一设备（MN）的最大连接数，超出时关闭最早的一条；0 为不限。"
     ),
-    Setting("gateway_max_connections", 20000, "网关同时接受的最大连接数。"),
     Setting("forward_overtime_seconds", 10.0, "转发：等对方应答的秒数，超时重发三次后断开重连（HJ 212-2017 表1）。"),
     Setting("unknown_devices", "hold", "未知设备：hold 暂存并应答、列入待接入；refuse 拒收并断开。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
