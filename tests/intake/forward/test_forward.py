@@ -337,7 +337,9 @@ def test_a_change_in_the_register_is_followed_while_it_runs(spool, platform, tar
     assert [frame.flag for frame in platform.log] == [5, 5, 5, 1, 1], "nothing was sent while it was off"
 
 
-def test_the_status_says_where_each_target_stands_and_a_second_forwarder_does_not_run(spool, platform, target, forwarder, data):
+def test_the_status_says_where_each_target_stands_and_a_second_forwarder_is_refused(
+    spool, platform, target, forwarder, data
+):
     target(platform)
     spool.put(4)
     code, said = forwarder("--status").wait()
