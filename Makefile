@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo serve test browser lint types bench docs lock clean
+.PHONY: help setup demo serve test browser lint types bench fuzz docs lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 12
@@ -43,8 +43,8 @@ browser: $(VENV)/.dev  ## only the tests in a real browser
 	@$(BIN)/python -m pytest tests/browser $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff, import order of the rooms
-	@$(BIN)/ruff check ceguan tests bench tools
-	@$(BIN)/ruff format --check ceguan tests bench tools
+	@$(BIN)/ruff check ceguan tests bench fuzz tools
+	@$(BIN)/ruff format --check ceguan tests bench fuzz tools
 	@PYTHONPATH=. $(BIN)/lint-imports
 
 types: $(VENV)/.dev  ## mypy
@@ -52,6 +52,9 @@ types: $(VENV)/.dev  ## mypy
 
 bench: $(VENV)/.dev  ## one JSON line per figure
 	@for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+
+fuzz: $(VENV)/.dev  ## whatever bytes come, nothing breaks (MINUTES=10 of CPU, or SECONDS=30)
+	@$(BIN)/python fuzz/run.py $(or $(SECONDS),$(shell expr 60 \* $(or $(MINUTES),10)))
 
 docs: $(VENV)/.dev  ## print the pages that come from tables
 	@$(BIN)/python tools/print_docs.py

@@ -27,6 +27,8 @@ from ceguan.words import beijing
 
 HOURLY = frozenset({"2061", "2031"})
 LONGEST_MN = 40
+_DOUBTED = "ng/m³"
+"""What HJ 212-2017 表B.2 prints for dust, ammonia and methane; stations send µg/m³ or mg/m³ (unverified)."""
 
 
 class AdoptionError(ValueError):
@@ -115,7 +117,8 @@ def candidates(user: User, st: str) -> list[Point]:
 
 
 def suggestions(sent: Mapping[str, str], point: Point | None) -> list[Suggestion]:
-    """A unit for each factor sent: that of the point's series, else what the standard prints.
+    """A unit for each factor sent: that of the point's series, else what the standard prints – but none where its print
+    is doubtful (ng/m³, or a code with two meanings): there a person must choose.
 
     Choices are the units of the same kind, all units where the kind is not known. A factor sent under its old and its
     new code is asked about once.
@@ -130,10 +133,15 @@ def suggestions(sent: Mapping[str, str], point: Point | None) -> list[Suggestion
 
 
 def _suggestion(sent: str, current: str, last: str, series_unit: str) -> Suggestion:
-    known = factors.find(sent)
-    printed = (known.symbol or known.unit) if known else ""
-    unit = series_unit or printed
-    return Suggestion(current, sent, known.name if known else "", last, unit, _choices(unit), series_unit, printed)
+    known = factors.meanings(sent)
+    printed = [row.symbol or row.unit for row in known]
+    doubtful = len(known) > 1 or _DOUBTED in printed
+    unit = series_unit or ("" if doubtful else "".join(printed))
+    choices = dict.fromkeys(choice for one in ([unit] if unit else printed or [""]) for choice in _choices(one))
+    return Suggestion(
+        *(current, sent, "／".join(row.name for row in known), last, unit),
+        *(tuple(choices), series_unit, "／".join(printed)),
+    )
 
 
 def _choices(unit: str) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ class Factor:
     note: str
 
 
-_PREFERENCE = ("HJ 212-2017", "HJ 212-2025", "HJ/T 212-2005")
+_STANDARDS = {2017: "HJ 212-2017", 2025: "HJ 212-2025", 2005: "HJ/T 212-2005"}
+"""Edition → how the source of its rows begins; where no edition is asked for, the first that has a code speaks."""
 
 
 @cache
@@ -43,16 +44,26 @@ def rows() -> tuple[Factor, ...]:
 
 
 @cache
-def _by_code() -> dict[str, Factor]:
-    """The row that speaks for a code: of the 2017 edition first; of two rows in one table the first."""
-    ranked = sorted(rows(), key=_rank)
-    new = {row.code17: row for row in reversed(ranked) if row.code17}
-    old = {row.code05: row for row in ranked if row.code05}
-    return new | old
+def _by_code(edition: int | None) -> dict[str, tuple[Factor, ...]]:
+    """Code → its rows in the table that speaks for it. A code of 2005 that went on under the same name is a new one."""
+    ranked = sorted(rows(), key=lambda row: _rank(row, edition))
+    old = sorted(rows(), key=lambda row: _rank(row, 2005))
+    return _grouped(old, "code05") | _grouped(ranked, "code17")
 
 
-def _rank(row: Factor) -> int:
-    return next((rank for rank, edition in enumerate(_PREFERENCE) if row.source.startswith(edition)), len(_PREFERENCE))
+def _grouped(ranked: list[Factor], column: str) -> dict[str, tuple[Factor, ...]]:
+    found: dict[str, list[Factor]] = {}
+    for row in ranked:
+        held = found.setdefault(getattr(row, column), [])
+        if not held or held[0].source == row.source:
+            held.append(row)
+    return {code: tuple(held) for code, held in found.items() if code}
+
+
+def _rank(row: Factor, edition: int | None) -> int:
+    order = [edition, *(other for other in _STANDARDS if other != edition)]
+    ranks = (rank for rank, one in enumerate(order) if one and row.source.startswith(_STANDARDS[one]))
+    return next(ranks, len(order))
 
 
 @cache
@@ -65,15 +76,22 @@ def current_code(code: str) -> str:
     return _successors().get(code, code)
 
 
-@lru_cache(maxsize=4096)
-def find(code: str) -> Factor | None:
+def find(code: str, edition: int | None = None) -> Factor | None:
     """The row of a code as sent; for families such as d2xxxx the family's row; None if nobody knows the code.
 
-    An old code gives the 2005 row where there is one, for its unit can be another (total mercury: mg/L then, µg/L now).
-    Two families, e701xx and g119xx, stand twice in the 2017 standard with different meanings: `rows()` has both.
+    `edition` (2005, 2017, 2025): the table to look in first, where a name or unit changed (Ld and Ln stand swapped in
+    2005); without it 2017 speaks first. An old code gives the 2005 row where there is one, for its unit can be another
+    (total mercury: mg/L then, µg/L now). Of a code with two meanings it is the first: see `meanings`.
     """
+    return next(iter(meanings(code, edition)), None)
+
+
+@lru_cache(maxsize=4096)
+def meanings(code: str, edition: int | None = None) -> tuple[Factor, ...]:
+    """All rows of a code in the table that speaks for it; two for e701xx and g119xx, which the 2017 standard uses twice
+    (表B.5, 表B.7): what such a device measures only its unit can tell."""
     families = (code[:size] + "x" * (len(code) - size) for size in range(len(code), 1, -1))
-    return next((_by_code()[family] for family in families if family in _by_code()), None)
+    return next((known[family] for known in [_by_code(edition)] for family in families if family in known), ())
 
 
 @cache

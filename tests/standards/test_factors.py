@@ -45,6 +45,31 @@ def test_the_unit_of_an_old_code_is_that_of_its_own_edition():
     assert factors.find("w20111").symbol == "µg/L"
 
 
+def test_the_edition_says_which_table_speaks_first():
+    assert [factors.find("Ld", edition).name[:2] for edition in (None, 2017, 2005)] == ["昼间", "昼间", "夜间"]
+    assert [factors.find("Ln", edition).name[:2] for edition in (None, 2017, 2005)] == ["夜间", "夜间", "昼间"]
+    assert [factors.find("a34013", edition).name for edition in (2017, 2025)] == ["烟尘", "颗粒物（烟尘）"]
+    assert factors.find("a34004", 2025).source.startswith("HJ 212-2017"), "what an edition lacks the others have"
+    assert factors.find("020", 2017).symbol == "mg/L"
+    assert factors.find("zzz", 2025) is None
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.code17 or row.code05}|{row.name}|{row.source}" for row in ROWS])
+def test_each_row_is_among_the_meanings_of_its_code_in_its_edition(row):
+    editions = {"HJ 212-2017": 2017, "HJ 212-2025": 2025, "HJ/T 212-2005": 2005}
+    edition = next((year for name, year in editions.items() if row.source.startswith(name)), None)
+    assert row in factors.meanings(row.code17 or row.code05, edition)
+    assert not row.code05 or row in factors.meanings(row.code05, edition) or edition != 2005
+
+
+def test_two_families_have_two_meanings_that_only_the_unit_tells_apart():
+    assert [row.symbol for row in factors.meanings("e70101")] == ["A", "mg/L"]
+    assert [row.name for row in factors.meanings("g11902")] == ["脱硫率", "入口二氧化硫SO2"]
+    doubled = {row.code17 for row in ROWS for edition in (None, 2005, 2017, 2025)
+               if len(factors.meanings(row.code17, edition)) > 1}  # fmt: skip
+    assert doubled == {"e701xx", "g119xx"}
+
+
 def test_families_are_found_by_any_of_their_codes():
     assert factors.find("d20105").code17 == "d2xxxx"
     assert factors.find("zzz") is None

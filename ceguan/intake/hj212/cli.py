@@ -84,7 +84,8 @@ def run_decode(args: argparse.Namespace) -> int:
 def line(frame: Frame) -> bytes:
     """What is printed for a frame: `Frame.public`, and what its numbers give to think about among the warnings."""
     shown = frame.public()
-    shown["warnings"] += without_secrets(readings.rows(frame).warnings) if frame.ok else []
+    found = readings.checks(frame) if frame.cn == readings.CHECK_CN else readings.rows(frame)
+    shown["warnings"] += without_secrets(found.warnings) if frame.ok else []
     return orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
 
 

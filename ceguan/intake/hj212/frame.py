@@ -215,6 +215,7 @@ def _diagnose(raw: bytes) -> tuple[bytes, bytes, str | None, list[str]]:
     start = first.start() if first else 6
     closed = CLOSED.search(raw)
     if closed:
+        start = 6 if closed.start() - 4 == claimed else start
         segment = raw[start : closed.start() + 2]
         dialect = crc.dialect_of(segment, closed[1])
         wrong_length = start != 6 or claimed != len(segment)
@@ -253,7 +254,7 @@ def _read(frame: Frame, segment: bytes, digits: bytes, key: sm4.Key | None) -> F
         head, _, area = segment.partition(b"CP=&&" if opening >= 0 else b"&&")
         area = area.removesuffix(b"&&")
     _read_head(frame, head)
-    if sm4.looks_enciphered(area):
+    if sm4.looks_enciphered(area) or (key is not None and "crc" in frame.errors):
         area = _opened(frame, segment, digits, key) if _closes(segment, opening) else _left_closed(frame, area)
     if area:
         _read_area(frame, area)
@@ -270,9 +271,10 @@ def _opened(frame: Frame, segment: bytes, digits: bytes, key: sm4.Key | None) ->
     printed = sm4.unprinted(area)
     found = [sm4.decipher(area if printed is None else printed, one) for one in _keys(key, frame.mn)]
     texts = [(crc.dialect_of(before + opening + plain + b"&&", digits), plain) for plain in found if _is_text(plain)]
-    if not texts and printed is None and frame.errors and frame.edition != 2025:
-        return area
     dialect, plain = max(texts, key=lambda text: text[0] is not None, default=(None, b""))
+    known = texts or printed is not None or not frame.errors or frame.edition == 2025
+    if dialect is None and (_is_text(area) or not known):
+        return area
     cause = [] if dialect else ["crc"] if texts else ["encrypted"]
     frame.notes += ["cipher_printed"] * (printed is not None)
     frame.errors = [error for error in frame.errors if error != "crc"] + cause
@@ -286,7 +288,7 @@ def _is_text(area: bytes) -> bool:
 
 def _left_closed(frame: Frame, area: bytes) -> bytes:
     """Nothing, if that is ciphertext cut short: garbled fields must not be read."""
-    frame.encrypted = frame.edition == 2025
+    frame.encrypted = frame.edition == 2025 and sm4.looks_enciphered(area)
     return b"" if frame.encrypted else area
 
 
@@ -305,6 +307,8 @@ def _read_head(frame: Frame, head: bytes) -> None:
     get = fields.get
     frame.qn, frame.st, frame.cn, frame.pw, frame.mn = get("QN"), get("ST"), get("CN"), get("PW"), get("MN")
     frame.pnum, frame.pno, frame.rf = get("PNUM"), get("PNO"), get("RF")
+    if (frame.pnum is not None or frame.pno is not None) and not is_part(frame.pno, frame.pnum):
+        notes.append("part_number")
     frame.flag = flag = fields.get("Flag")
     if flag and len(flag) < 4 and flag.isascii() and flag.isdigit():
         frame.flag = int(flag)
@@ -413,12 +417,21 @@ def _add_plain(frame: Frame, name: str, value: str) -> None:
 
 
 def _flag_oddities(frame: Frame) -> list[str]:
-    """Version bits nobody knows, and the bit for parts without PNUM/PNO."""
+    """Version bits nobody knows, the bit for parts without PNUM/PNO or the reverse."""
     if not isinstance(frame.flag, int):
         return []
-    return ["flag_version"] * (frame.flag >> 2 not in EDITIONS) + ["flag_without_parts"] * (
-        bool(frame.flag & 2) and frame.pnum is None
+    sent, parts = frame.pnum is not None or frame.pno is not None, bool(frame.flag & 2)
+    return (
+        ["flag_version"] * (frame.flag >> 2 not in EDITIONS)
+        + ["flag_without_parts"] * (parts and not sent)
+        + ["parts_without_flag"] * (sent and not parts)
     )
+
+
+def is_part(pno: str | None, pnum: str | None) -> bool:
+    """Whether that is a part of a message: 1 ≤ PNO ≤ PNUM ≤ 9999, in up to eight digits each."""
+    digits = all(text and len(text) <= 8 and text.isascii() and text.isdigit() for text in (pno, pnum))
+    return digits and 1 <= int(pno or 0) <= int(pnum or 0) <= 9999
 
 
 def without_secrets(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from ceguan.intake.hj212.frame import Frame
+from ceguan.intake.hj212.frame import Frame, is_part
 
 Key = tuple[str | None, str | None, str | None, str | None]
 
@@ -71,11 +71,10 @@ class Merger:
 
 def _place(frame: Frame) -> tuple[int, int] | None:
     """(number of this part, number of parts), None for a frame that is whole in itself or cannot be placed."""
-    pno, pnum = frame.pno or "", frame.pnum or ""
-    if not frame.ok or not (pno.isascii() and pno.isdigit() and pnum.isascii() and pnum.isdigit()):
+    if not frame.ok or not is_part(frame.pno, frame.pnum):
         return None
-    number, total = int(pno), int(pnum)
-    return (number, total) if 1 <= number <= total <= 9999 and total > 1 else None
+    number, total = int(frame.pno or 0), int(frame.pnum or 0)
+    return (number, total) if total > 1 else None
 
 
 def _joined(parts: dict[int, Frame], total: int) -> Message:

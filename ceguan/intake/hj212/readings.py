@@ -1,7 +1,8 @@
 """Uploads → readings: which moment, which value, and what is odd about the numbers.
 
 Behind a CRC that lets one random damage in 256 pass, numbers must speak for themselves: a bad one is left out with its
-cause, an implausible one (Min ≤ Avg ≤ Max broken) is kept and reported. Units are the series' business, not ours.
+cause, an implausible one (Min ≤ Avg ≤ Max broken, more digits than the factor's format has) is kept and reported.
+Units are the series' business, not ours. `checks` reads automatic standard-sample checks, which are no readings.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from ceguan.intake.hj212.frame import Frame
@@ -72,7 +74,9 @@ def rows(frame: Frame, interval_default: int = 60) -> Upload:
         return Upload(mn, kind, None, [], [f"bad_time:{frame.datatime}"])
     ts = interval_start(moment, kind, interval_default)
     warnings = ["ts_off_grid"] if ts != moment else []
-    items = [_item(code, fields, kind, warnings) for code, fields in frame.factors.items()]
+    if frame.edition in (2017, 2025) and moment > (parse_time(frame.qn) or moment):
+        warnings.append("time_after_qn")  # in 2005 the QN may be that of an earlier request
+    items = [_item(code, fields, kind, frame.edition, warnings) for code, fields in frame.factors.items()]
     return Upload(mn, kind, ts, [item for item in items if item], warnings)
 
 
@@ -99,7 +103,7 @@ def interval_start(ts: int, kind: Kind, interval: int = 60) -> int:
     return (ts + beijing) // length * length - beijing
 
 
-def _item(code: str, fields: Mapping[str, str], kind: Kind, warnings: list[str]) -> Item | None:
+def _item(code: str, fields: Mapping[str, str], kind: Kind, edition: int | None, warnings: list[str]) -> Item | None:
     """One factor; None if its value is no number or nothing in it is one."""
     value = _first(code, fields, _VALUE[kind], warnings)
     zs = _first(code, fields, _CONVERTED[kind], warnings)
@@ -110,9 +114,22 @@ def _item(code: str, fields: Mapping[str, str], kind: Kind, warnings: list[str])
         return None
     if not _ordered(low, value, high):
         warnings.append(f"min_avg_max:{code}")
-    if factors.find(code) is None:
+    most = _bound(code, edition)
+    if most is None:
         warnings.append(f"unknown_factor:{code}")
+    elif abs(value) >= most or abs(zs) >= most or abs(low) >= most or abs(high) >= most:
+        warnings.append(f"beyond_format:{code}")
     return Item(factors.current_code(code), value, zs, low, high, total, _flag(code, fields, warnings), code)
+
+
+@lru_cache(maxsize=4096)
+def _bound(code: str, edition: int | None) -> float | None:
+    """What a value of this factor stays below: format N3.1 (附录B) has three digits before the point. None: unknown."""
+    known = factors.find(code, edition)
+    if known is None:
+        return None
+    digits = known.format.removeprefix("N").partition(".")[0]
+    return 10.0 ** int(digits) if known.format.startswith("N") and digits.isdigit() else math.inf
 
 
 def _first(code: str, fields: Mapping[str, str], names: tuple[str, ...], warnings: list[str]) -> float:
@@ -159,3 +176,74 @@ def _ordered(low: float, mean: float, high: float) -> bool:
 def _ordered_but_for_rounding(low: float, mean: float, high: float) -> bool:
     pairs = ((low, mean), (mean, high), (low, high))
     return all(not a > b or math.isclose(a, b, rel_tol=1e-6) for a, b in pairs)
+
+
+# ── standard-sample checks ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Check(NamedTuple):
+    """One automatic standard-sample check (or verification after calibration) of an instrument.
+
+    `nominal`: nominal value of the standard solution or gas (StandardValue), `measured`: what the instrument showed for
+    it (SampleRd), both as sent, NaN where not sent. `passed`: ResultType 1 or 0, None for anything else. `completed`:
+    CompleteTime, UTC epoch seconds, None where not readable. `sample_type`: SampleType as sent; its code list is not
+    known to us. Whether the deviation is allowed is not judged here.
+    """
+
+    factor: str
+    nominal: float
+    measured: float
+    passed: bool | None
+    completed: int | None
+    sample_type: str
+    sent: str
+
+
+class Checked(NamedTuple):
+    """What a frame with CN 2062 brought; `ts` as in Upload. `items` is empty where there is no check, or no time."""
+
+    mn: str
+    ts: int | None
+    items: list[Check]
+    warnings: list[str]
+
+
+CHECK_CN = "2062"
+_CHECKED = ("StandardValue", "SampleRd", "ResultType")
+
+
+def checks(frame: Frame) -> Checked:
+    """The standard-sample checks of one frame (HJ 212-2025, CN 2062; fields as one program quotes them, trust 1).
+
+    A request (3024 starts a check, 2062 asks for the results) brings none. SampleType and CompleteTime may stand with
+    the factor or in the data area for all.
+    """
+    mn = frame.mn or ""
+    if not frame.ok:
+        return Checked(mn, None, [], [f"broken:{frame.error}"])
+    if frame.cn != CHECK_CN or not frame.factors:
+        return Checked(mn, None, [], [])
+    ts = parse_time(frame.datatime)
+    if ts is None:
+        return Checked(mn, None, [], [f"bad_time:{frame.datatime}"])
+    warnings: list[str] = []
+    shared = {name: value for name, value in frame.cp.items() if isinstance(value, str)}
+    items = [_check(code, shared | fields, warnings) for code, fields in frame.factors.items()]
+    return Checked(mn, ts, [item for item in items if item], warnings)
+
+
+def _check(code: str, fields: Mapping[str, str], warnings: list[str]) -> Check | None:
+    if not any(name in fields for name in _CHECKED):
+        warnings.append(f"nothing_measured:{code}")
+        return None
+    nominal, measured = (_number(code, fields, name, warnings) for name in _CHECKED[:2])
+    result, completed = fields.get("ResultType"), parse_time(fields.get("CompleteTime"))
+    if result not in ("0", "1"):
+        warnings.append(f"bad_number:{code}-ResultType={result}" if result else f"empty:{code}-ResultType")
+    if completed is None and fields.get("CompleteTime"):
+        warnings.append(f"bad_time:{code}-CompleteTime={fields['CompleteTime']}")
+    if factors.find(code) is None:
+        warnings.append(f"unknown_factor:{code}")
+    passed = {"1": True, "0": False}.get(result or "")
+    sample_type = fields.get("SampleType", "")
+    return Check(factors.current_code(code), nominal, measured, passed, completed, sample_type, code)

@@ -155,6 +155,21 @@ def test_a_flag_of_no_known_edition_and_a_flag_that_is_no_number_are_reported():
     assert (frame.flag, frame.edition, frame.warnings) == ("x", None, ["flag_unreadable"])
 
 
+@pytest.mark.parametrize(
+    ("head", "warnings"),
+    [
+        ("Flag=7;PNUM=2;PNO=2", []), ("Flag=2;PNO=0001;PNUM=0002", []), ("PNUM=2;PNO=1", []),
+        ("Flag=7", ["flag_without_parts"]), ("Flag=5;PNUM=2;PNO=1", ["parts_without_flag"]),
+        ("Flag=7;PNUM=2;PNO=3", ["part_number"]), ("Flag=7;PNUM=2;PNO=0", ["part_number"]),
+        ("Flag=7;PNUM=2", ["part_number"]), ("Flag=7;PNO=1", ["part_number"]), ("PNUM=x;PNO=1", ["part_number"]),
+        ("Flag=7;PNUM=99999;PNO=99999", ["part_number"]),
+    ],
+)  # fmt: skip
+def test_numbers_of_parts_that_cannot_be_are_reported(head, warnings):
+    frame = read(f"ST=32;CN=2011;{head};CP=&&&&")
+    assert (frame.ok, frame.warnings) == (True, warnings)
+
+
 def raw_with(segment: str, length: int | None = None, digits: str | None = None, tail: str = "\r\n") -> bytes:
     good = framed(segment.encode())
     head = good[:6] if length is None else b"##%04d" % length

@@ -69,3 +69,9 @@ def test_unfinished_messages_are_bounded():
     found = feed(merger, *(part(1, 2, mn=str(number)) for number in range(5)))
     assert [frame.mn for frame in found] == ["0", "1", "2"]
     assert len(merger.close()) == 2
+
+
+@pytest.mark.parametrize("number", ["0" * 5000 + "1", "x", "", "٣", "-1", "0", "3"])
+def test_what_cannot_be_a_part_is_a_frame_of_its_own(number):
+    frame = decode(encode(st="32", cn="2061", flag=7, pnum=2, pno=number))
+    assert Merger().feed(frame) == [frame]

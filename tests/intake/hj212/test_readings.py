@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from ceguan.intake.hj212.frame import decode, encode
-from ceguan.intake.hj212.readings import interval_start, parse_time, rows, write_time
+from ceguan.intake.hj212.readings import checks, interval_start, parse_time, rows, write_time
 from ceguan.words import Kind
 
 
 def upload(cn="2061", datatime="20160801080000", factors=None, **more):
-    return rows(decode(encode(st="32", cn=cn, mn="1", flag=4, datatime=datatime, factors=factors, **more)))
+    fields = {"st": "32", "cn": cn, "mn": "1", "flag": 4, "datatime": datatime, "factors": factors}
+    return rows(decode(encode(**fields | more)))
 
 
 def utc(*parts):
@@ -81,6 +82,33 @@ def test_a_mean_outside_its_extremes_is_reported_and_kept(fields):
     got = upload(factors={"w01018": {"Min": low, "Max": high} | ({"Avg": mean} if mean else {})})
     assert "min_avg_max:w01018" in got.warnings
     assert len(got.items) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "field", "value", "beyond"),
+    [
+        ("w01018", "Avg", "99999.9", False), ("w01018", "Avg", "100000", True), ("w01018", "Max", "-100000", True),
+        ("w01018", "ZsAvg", "100000.0", True), ("w01018", "Cou", "100000000", False), ("a01010", "Avg", "9", False),
+        ("a01010", "Avg", "103.2", True), ("a05024", "Avg", "1e300", False), ("i11001", "Avg", "1e300", False),
+    ],
+)  # fmt: skip
+def test_a_value_with_more_digits_than_the_factors_format_is_reported_and_kept(code, field, value, beyond):
+    """附录B: chemical oxygen demand N5.1, Ringelmann blackness N1; no format is printed for ozone and texts."""
+    got = upload(factors={code: {"Avg": "1", field: value}})
+    assert (f"beyond_format:{code}" in got.warnings) is beyond
+    assert len(got.items) == 1
+
+
+@pytest.mark.parametrize(
+    ("qn", "flag", "odd"),
+    [
+        ("20160801085857223", 4, False), ("20160801080000000", 4, False), ("20160801075959999", 4, True),
+        ("20160801075959999", 9, True), ("20160801075959999", 0, False), ("1617951666056", 4, False), (None, 4, False),
+    ],
+)  # fmt: skip
+def test_data_from_after_the_moment_they_were_sent_are_reported_and_kept(qn, flag, odd):
+    got = upload(factors={"w01018": {"Avg": "1"}}, qn=qn, flag=flag)
+    assert (got.warnings, len(got.items)) == (["time_after_qn"] * odd, 1)
 
 
 def test_a_difference_in_the_last_digit_is_no_contradiction():
@@ -173,3 +201,48 @@ def test_minutes_lie_on_the_devices_own_grid_when_it_is_known():
     raw = encode(st="32", cn="2051", mn="1", datatime="20160801084700", factors={"w01018": {"Avg": "1"}})
     got = rows(decode(raw), interval_default=600)
     assert (write_time(got.ts), got.warnings) == ("20160801084000", ["ts_off_grid"])
+
+
+def check(factors=None, **more):
+    fields = {"st": "32", "cn": "2062", "mn": "1", "flag": 9, "datatime": "20240601010000", "factors": factors}
+    return checks(decode(encode(**fields | more)))
+
+
+def test_a_standard_sample_check_is_no_reading_but_a_result():
+    sent = {"w01018": {"SampleRd": "98.5", "StandardValue": "100.0", "ResultType": "1"}}
+    got = check(sent)
+    assert (got.mn, got.ts, got.warnings) == ("1", utc(2024, 5, 31, 17), [])
+    assert got.items == [("w01018", 100.0, 98.5, True, None, "", "w01018")]
+    assert rows(decode(encode(st="32", cn="2062", datatime="20240601010000", factors=sent))).items == []
+
+
+@pytest.mark.parametrize(("sent", "passed"), [("1", True), ("0", False), ("2", None), ("", None)])
+def test_whether_the_instrument_passed_is_what_it_says(sent, passed):
+    got = check({"w01018": {"SampleRd": "98", "StandardValue": "100", "ResultType": sent}})
+    assert got.items[0].passed is passed
+    assert bool(got.warnings) is (passed is None)
+
+
+def test_type_and_time_of_a_check_stand_with_the_factor_or_for_all():
+    sent = {"w01018": {"SampleRd": "98", "StandardValue": "100", "ResultType": "1"}, "w21003": {"SampleType": "2"}}
+    sent["w21003"] |= sent["w01018"]
+    got = check(sent, cp={"CompleteTime": "20240601013000", "SampleType": "1"})
+    assert [(item.sample_type, write_time(item.completed)) for item in got.items] == [
+        ("1", "20240601013000"), ("2", "20240601013000"),
+    ]  # fmt: skip
+
+
+def test_a_check_that_lacks_a_number_says_so_and_keeps_the_rest():
+    got = check({"w01018": {"SampleRd": "x", "ResultType": "0", "CompleteTime": "soon"}, "R1": {"Flag": "N"}})
+    assert len(got.items) == 1
+    assert math.isnan(got.items[0].measured)
+    assert math.isnan(got.items[0].nominal)
+    assert got.warnings == ["bad_number:w01018-SampleRd=x", "bad_time:w01018-CompleteTime=soon", "nothing_measured:R1"]
+
+
+def test_requests_broken_frames_and_checks_without_a_time_bring_none():
+    assert check(cp={"PolId": "w01018"}, datatime=None) == ("1", None, [], [])
+    assert check({"w01018": {"SampleRd": "1"}}, cn="2061").items == []
+    assert check({"w01018": {"SampleRd": "1"}}, datatime="x").warnings == ["bad_time:x"]
+    raw = encode(st="32", cn="2062", datatime="20240601010000", factors={"w01018": {"SampleRd": "1"}})
+    assert checks(decode(raw[:-6] + b"0000\r\n")).warnings == ["broken:crc"]
