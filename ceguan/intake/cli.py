@@ -39,6 +39,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     _common(wide)
     wide.add_argument("--point", required=True, metavar="编码", help="导入到哪个点位")
     wide.set_defaults(run=run_uci)
+    national = _verb(kinds, "water-national", "国家地表水自动站发布数据：按日 JSON 或同列 CSV，一个文件或整个文件夹")
+    _common(national)
+    national.add_argument("--year", type=int, metavar="年", help="时间没有年份时的年份，默认取自文件名或文件夹名")
+    national.set_defaults(run=run_water_national)
 
 
 def _verb(verbs: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
@@ -73,6 +77,26 @@ def run_uci(args: argparse.Namespace) -> int:
     from ceguan.intake import sheets
 
     return _import(args, lambda: sheets.uci(args.file, args.point), Kind.HOUR, "start")
+
+
+def run_water_national(args: argparse.Namespace) -> int:
+    """Each file of a folder by itself, its name and counts as it is done; --result is then a folder. As `_import`."""
+    from ceguan.intake import sheets
+
+    if not args.file.is_dir():
+        return _import(args, lambda: sheets.national_water(args.file, args.year), Kind.HOUR, "start")
+    paths = sorted(path for path in args.file.rglob("*") if path.suffix.lower() in (".json", ".csv"))
+    if not paths:
+        return _failed(f"{args.file}：没有 .json 或 .csv 文件")
+    if args.result:
+        args.result.mkdir(parents=True, exist_ok=True)
+    worst = 0
+    for number, path in enumerate(paths, 1):
+        print(f"[{number}/{len(paths)}] {path.relative_to(args.file)}", file=sys.stderr)
+        name = "-".join(path.relative_to(args.file).with_suffix(".csv").parts)
+        own = argparse.Namespace(**{**vars(args), "file": path, "result": args.result and args.result / name})
+        worst = max(worst, run_water_national(own))
+    return worst
 
 
 def _import(args: argparse.Namespace, read: Callable[[], list[Line]], kind: Kind, label: str) -> int:

@@ -108,12 +108,12 @@ def _understood(
     """The reading of a line; or None with the cause, "" when the line has no value."""
     try:
         point = register.point(line.station)
+        if line.value.casefold() in NOTHING:
+            return line, None, ""
         series = register.series(point, line.factor)
         ts = interval(line.time, kind, line.label or label, register.minutes(point) * 60)
         if ts + _length(kind, register.minutes(point) * 60) > horizon:
             raise Refused(f"时间 {line.time} 所指的区间还没有结束")
-        if line.value.casefold() in NOTHING:
-            return line, None, ""
         number, below = value(line.value)
         scaled = number * scale(line.unit, series)
         given = flag(line.flag)

@@ -7,19 +7,31 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 COLUMNS = {"station": "点位", "time": "时间", "factor": "因子", "value": "值", "unit": "单位", "flag": "设备标记"}
 OPTIONAL = {"flag"}
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 ZIP = b"PK\x03\x04"
+
+NATIONAL = {"station": "断面名称", "time": "监测时间", "flag": "站点情况"}
+"""Columns of the national surface-water publication that are no factor (those between are in wide.csv)."""
+NATIONAL_ORDER = ("省份", "流域", "断面名称", "监测时间", "水质类别")
+_TAG = re.compile(r"<[^>]*>")
+_RAW = re.compile(r"原始值[：:]\s*([^\s'\"<，,]+)")
+_UNIT = re.compile(r"(.*?)[(（]([^)）]*)[)）]")
+_SAMPLED = re.compile(r"(?:(\d{4})[-/年])?(\d{1,2})[-/月](\d{1,2})日?[ T]+(\d{1,2})[:时](\d{1,2})分?(?::\d{2})?")
+_DATED = re.compile(r"(20\d\d)[-_.年]?(0[1-9]|1[0-2])(?:[-_.月]?(0[1-9]|[12]\d|3[01]))?(?!\d)")
 
 
 class Unreadable(ValueError):
@@ -102,6 +114,99 @@ def uci(path: Path, station: str) -> list[Line]:
             for one in wide("uci")
         ]
     return found
+
+
+def national_water(path: Path, year: int | None = None) -> list[Line]:
+    """The national automatic surface-water stations: daily JSON (`thead`, `tbody` of HTML cells) or a CSV of the same
+    columns; the raw value of a cell counts, not the rounded one shown. `number` counts the records of a JSON from 1.
+
+    Times have no year ("05-08 04:00"): it is `year`, or the one in the names of file and folder. A sample a few
+    minutes past the hour belongs to the hour it lies in. Raises Unreadable; OSError when there is no such file.
+    """
+    rows = _json_rows(path) if path.suffix.lower() == ".json" else _rows(path)
+    _, heading = next(rows, (0, []))
+    told = [_headed(name) for name in heading]
+    at = {name: told_at for told_at, (name, _) in reversed(list(enumerate(told)))}
+    if absent := [name for name in (NATIONAL["station"], NATIONAL["time"]) if _folded(name) not in at]:
+        raise Unreadable(f"{path} 第 1 行：缺少列 {'、'.join(absent)}")
+    near = date(year, 7, 1) if year else _dated(path)
+    places = [(one, at[_folded(one.heading)]) for one in wide("water-national") if _folded(one.heading) in at]
+    found = []
+    for number, row in rows:
+        cells = [*row, *[""] * (len(heading) - len(row))]
+        station, time, flag = (cells[at[_folded(n)]] if _folded(n) in at else "" for n in NATIONAL.values())
+        when = _sample_hour(_plain(time), near)
+        found += [
+            Line(
+                number,
+                _plain(station),
+                when,
+                one.factor,
+                _raw(cells[i]),
+                told[i][1] or one.unit,
+                _plain(flag),
+                one.label,
+            )
+            for one, i in places
+        ]
+    return found
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The heading, then each record of `tbody`; without `thead` the columns are those of the publication."""
+    try:
+        content = orjson.loads(path.read_bytes())
+        body = [["" if cell is None else str(cell) for cell in row] for row in content["tbody"]]
+        head = [str(cell) for cell in content.get("thead") or ()]
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise Unreadable(f"{path}：不是含 tbody 的 JSON（{error}）") from None
+    yield 0, head or [*NATIONAL_ORDER, *(one.heading for one in wide("water-national")), NATIONAL["flag"]]
+    yield from enumerate(body, 1)
+
+
+def _headed(name: str) -> tuple[str, str]:
+    """Name and unit of a heading such as 溶解氧(mg/L); folded, without tags."""
+    plain = _plain(name)
+    match = _UNIT.fullmatch(plain)
+    return (_folded(match[1]), match[2].strip()) if match else (_folded(plain), "")
+
+
+def _plain(cell: str) -> str:
+    return _TAG.sub("", cell).replace("&nbsp;", " ").strip()
+
+
+def _raw(cell: str) -> str:
+    """The unrounded value in the cell's title, else its text; "*" is the platform's sign for nothing."""
+    match = _RAW.search(cell)
+    text = match[1] if match else _plain(cell)
+    return "" if text == "*" else text
+
+
+def _dated(path: Path) -> date | None:
+    """The date in the name of the file, or else of its folder; the middle of the month without a day."""
+    for name in (path.stem, path.parent.name):
+        match = _DATED.search(name)
+        if match:
+            try:
+                return date(int(match[1]), int(match[2]), int(match[3] or 15))
+            except ValueError:
+                continue
+    return None
+
+
+def _sample_hour(time: str, near: date | None) -> str:
+    """The hour a sample lies in; without a year, in the year that brings it nearest to `near`. Else as it is."""
+    match = _SAMPLED.fullmatch(time)
+    if match is None:
+        return time
+    month, day, hour = (int(part) for part in match.groups()[1:4])
+    if match[1]:
+        year = int(match[1])
+    elif near:
+        year = near.year + (month - near.month < -6) - (month - near.month > 6)
+    else:
+        return f"{time}（文件名里没有年份，用 --year 指定）"
+    return f"{year}-{month:02d}-{day:02d} {hour:02d}:00"
 
 
 def _places(path: Path, heading: Sequence[str]) -> dict[str, int]:
