@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from ceguan import cli  # noqa: E402  the project's root must be on the path first
+from ceguan.intake.hj212.metrics import METRICS  # noqa: E402
 from ceguan.settings import SETTINGS  # noqa: E402
 
 
@@ -21,6 +22,20 @@ def settings_page() -> str:
         "# 设置 Settings\n\n"
         "环境变量 `CEGUAN_名称`（大写）优先，其次数据目录里的 `ceguan.toml`，再次默认值。\n\n"
         "| 名称 | 默认 | 含义 |\n|---|---|---|\n" + rows
+    )
+
+
+def metrics_page() -> str:
+    names = [f"{m.name}_total" if m.kind == "counter" else m.name for m in METRICS]
+    rows = "".join(
+        f"| `ceguan_gateway_{name}` | {m.kind} | {m.label or '–'} | {m.sentence} |\n"
+        for name, m in zip(names, METRICS, strict=True)
+    )
+    return (
+        "# 网关指标 Metrics\n\n"
+        "设置 `gateway_metrics_port` 后，`http://127.0.0.1:端口/metrics` 以 Prometheus 格式给出全部网关进程之和；"
+        "已退出的进程所计的数仍计在内（被强行结束的，至多少计最后半秒）。\n\n"
+        "| 指标 | 类型 | 标签 | 含义 |\n|---|---|---|---|\n" + rows
     )
 
 
@@ -41,7 +56,7 @@ def _usage(parser: argparse.ArgumentParser) -> str:
     return text
 
 
-PAGES = {"settings.md": settings_page, "commands.md": cli_page}
+PAGES = {"settings.md": settings_page, "metrics.md": metrics_page, "commands.md": cli_page}
 
 
 def main() -> int:

@@ -27,7 +27,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     gateway = _verb(verbs, "gateway", "HJ 212 网关：收帧、落盘、应答")
     gateway.add_argument("--host", help="监听地址，默认取设置 gateway_host")
     gateway.add_argument("--port", type=int, help="端口，默认取设置 gateway_port")
-    gateway.add_argument("--stream", type=int, default=0, choices=range(64), metavar="0–63", help="归档流编号，默认 0")
+    gateway.add_argument("--processes", type=int, metavar="N", help="进程数，默认取设置 gateway_processes")
+    gateway.add_argument(
+        "--stream", type=int, default=0, choices=range(64), metavar="0–63", help="第一个归档流的编号，默认 0"
+    )
     gateway.set_defaults(run=run_gateway)
     kinds = _verb(verbs, "import", "从文件导入读数").add_subparsers(metavar="命令", required=True)
     long = _verb(kinds, "readings", "每行一个读数：点位、时间、因子、值、单位、设备标记（CSV 或 xlsx）")
@@ -59,12 +62,12 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def run_gateway(args: argparse.Namespace) -> int:
-    """Until SIGTERM or SIGINT. 2 when the port or the archive stream is taken."""
-    from ceguan.intake.hj212 import gateway
+    """Until SIGTERM or SIGINT; SIGHUP reloads. 2 when the port or the data folder is taken."""
+    from ceguan.intake.hj212 import processes
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    values = settings.load(gateway_host=args.host, gateway_port=args.port)
-    return gateway.serve(values, values.gateway_host, values.gateway_port, args.stream)
+    values = settings.load(gateway_host=args.host, gateway_port=args.port, gateway_processes=args.processes)
+    return processes.run(values, values.gateway_host, values.gateway_port, values.gateway_processes, args.stream)
 
 
 def run_readings(args: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+log = logging.getLogger(__name__)
+
+GATEWAY = "gateway.json"
+"""The heartbeat of the gateway, in the data folder."""
 STALE_SECONDS = 30.0
 NOT_SYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2)."""
@@ -37,6 +42,16 @@ def pulse(path: Path, real: float) -> Pulse:
     if not said.get("running") or not _there(said.get("pid")):
         return Pulse("stopped", age, said)
     return Pulse("running" if age < STALE_SECONDS else "stalled", age, said)
+
+
+def write_heartbeat(path: Path, state: dict[str, Any]) -> None:
+    """Replace the heartbeat as a whole."""
+    scratch = path.with_suffix(".json.new")
+    try:
+        scratch.write_bytes(orjson.dumps(state))
+        scratch.replace(path)
+    except OSError as error:  # a full disk must not stop the gateway from taking in what still fits
+        log.warning("心跳文件写不了：%s", error)
 
 
 def _there(pid: Any) -> bool:

@@ -26,7 +26,7 @@ class Process:
     """The gateway in a process of its own; `environ` are settings (CEGUAN_…)."""
 
     def __init__(self, data: Path, **environ: object):
-        self.data, self.port = data, _free_port()
+        self.data, self.port = data, free_port()
         variables = os.environ | {"CEGUAN_DATA": str(data)} | {key: str(value) for key, value in environ.items()}
         self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(self.port)], env=variables, stderr=subprocess.PIPE, text=True
@@ -93,7 +93,7 @@ class Device:
         self.socket.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import resource
@@ -37,7 +36,9 @@ from ceguan.intake.hj212 import crc, scan
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import EDITIONS, quick_head
 from ceguan.intake.hj212.metrics import Tally
+from ceguan.intake.hj212.sockets import BACKLOG, PortTakenError, listen, raise_descriptor_limit
 from ceguan.intake.hj212.splitter import Chunk, Splitter
+from ceguan.intake.pulse import GATEWAY, write_heartbeat
 from ceguan.settings import Settings
 from ceguan.store import ArchiveError, ArchiveWriter, RecordKind, StreamTakenError
 from ceguan.store.archive import origin_bytes
@@ -46,7 +47,6 @@ from ceguan.words import FrameRef
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = "gateway.json"
 QUIET_SECONDS = 0.5
 """A frame that only lacks its line end is complete once the line has been quiet this long."""
 LINGER_SECONDS = 0.5
@@ -58,7 +58,6 @@ MOST_MNS = 256
 """Devices remembered per connection; the frames of more are taken in all the same."""
 SPARE_DESCRIPTORS = 64
 """Kept free for segments, the register and the log when connections are many."""
-BACKLOG = 4096
 REOPEN_SECONDS = 2.0
 REGISTER_SECONDS = 3.0
 
@@ -622,67 +621,37 @@ def serve(values: Settings, host: str, port: int, stream: int = 0) -> int:
         with listener:
             writer = ArchiveWriter(values.folder / "archive", stream)
             print(f"HJ 212 网关监听 {host}:{listener.getsockname()[1]}", flush=True)
-            return uvloop.run(accept(values, writer, listener, partial(write_heartbeat, values.folder)))
+            return uvloop.run(accept(values, writer, listener, partial(write_heartbeat, values.folder / GATEWAY)))
     except (StreamTakenError, PortTakenError) as error:
         print(error, file=sys.stderr)
         return 2
 
 
 async def accept(
-    values: Settings, writer: Writer, listener: socket.socket, beat: Callable[[dict[str, Any]], None]
+    values: Settings,
+    writer: Writer,
+    listener: socket.socket,
+    beat: Callable[[dict[str, Any]], None],
+    parent: socket.socket | None = None,
 ) -> int:
-    """Take connections until SIGTERM or SIGINT, then drain. `beat` is told the state twice a second, and at the end."""
+    """Take connections until SIGTERM, SIGINT or the end of the parent, then drain.
+
+    `beat` is told the state twice a second, and at the end; `parent`: readable only when the parent is gone.
+    """
     gateway = Gateway(values, writer=writer)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if parent is not None:
+        loop.add_reader(parent, stop.set)
     server = await loop.create_server(lambda: Connection(gateway), sock=listener, backlog=BACKLOG)
     sweep = asyncio.create_task(gateway.sweep(beat))
     await stop.wait()
+    if parent is not None:
+        loop.remove_reader(parent)
     server.close()
     await gateway.drain()
     sweep.cancel()
     beat(gateway.state() | {"running": False})
     return 0
-
-
-class PortTakenError(OSError):
-    """Nothing can listen there; the message names the setting."""
-
-
-def listen(host: str, port: int, shared: bool = False) -> socket.socket:
-    """A listening socket; `shared`: others of ours listen on the same port. Raises PortTakenError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        raise PortTakenError(
-            f"网关端口 {host}:{port} 不能用（{error.strerror}）；换一个：--port 或 CEGUAN_GATEWAY_PORT"
-        ) from None
-    listener.setblocking(False)
-    return listener
-
-
-def raise_descriptor_limit() -> int:
-    """Each connection is a descriptor: take all the system allows. Returns the limit in force."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
-
-
-def write_heartbeat(folder: Path, state: dict[str, Any]) -> None:
-    """Replace gateway.json as a whole."""
-    path = folder / HEARTBEAT
-    scratch = path.with_suffix(".json.new")
-    try:
-        scratch.write_text(json.dumps(state, ensure_ascii=False), encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:  # a full disk must not stop the gateway from taking in what still fits
-        log.warning("心跳文件写不了：%s", error)

@@ -47,10 +47,10 @@ METRICS = (
     Row("devices", "gauge", "", "devices", "现有连接上出现过的设备（MN）。"),
     Row("waiting_bytes", "gauge", "", "waiting_bytes", "已收到、尚未写入归档的字节。"),
     Row("writable", "gauge", "", "writable", "能写归档为 1；写盘失败、暂停接收为 0。"),
-    Row("processes", "gauge", "", "processes", "正在接收的网关进程。"),
+    Row("processes", "gauge", "", "alive", "正在接收的网关进程。"),
     Row("restarts", "counter", "", "restarts", "网关进程意外退出后重启的次数。"),
 )  # fmt: skip
-_OF_THE_PARENT = ("processes", "restarts")
+_OF_THE_PARENT = ("alive", "restarts")
 
 
 class Tally:
@@ -112,11 +112,11 @@ def total(states: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> dict[str,
     names = tuple(keys)
     for state in states:
         for key in names:
-            value = state.get(key, 0)
+            value, before = state.get(key), found.get(key)
             if isinstance(value, Mapping):
-                found[key] = total((found.get(key) or {}, value), {*(found.get(key) or {}), *value})
-            else:
-                found[key] = found.get(key, 0) + value
+                found[key] = total((before or {}, value), {*(before or {}), *value})
+            elif value is not None:
+                found[key] = value + (before or 0)
     return found
 
 
