@@ -4,10 +4,10 @@
 |--------------------|----------------------------|------------------|-------------|---------------------------------|
 | Flag version bits  | 0                          | 1                | 2           | 2017 表3                        |
 | factor codes       | three characters, 附录B    | w/a + 5, 附录B   | as 2017     | 2005 附录B, 2017 附录B          |
-| PNUM, PNO          | four digits                | as many as needed | as 2017    | 2005 表3, 2017 表2              |
+| PNUM, PNO          | four digits                | as many as needed | as 2017    | 2005 6.3, 2017 表2              |
 | RF=1 (re-sent)     | –                          | –                | yes         | 2025, one program               |
 | data area          | plain                      | plain            | SM4         | 2025 6.4, see sm4              |
-| flags of an air station | 0 1 2 3               | letters          | letters     | 2005 表5, 2017 表8              |
+| flags of an air station | 0 1 2 3               | letters          | letters     | 2005 附录, 2017 表8             |
 
 Values keep their text. Only where a code changes its edition and the tables give the two codes different units is a
 concentration converted, from the unit confirmed for the device; ng/m³ is left alone, for 表B.2 prints it where nobody

@@ -10,6 +10,7 @@ commands  what the host may ask    tables; find, check, area
 exchange  request … result          Exchange: events → actions
 merge     parts → one message       Merger().feed(frame) / close()
 readings  frame → rows              rows(frame) → Upload
+check     a device that checks a server   play(Server(...)) → [Result]
 replay    recorded frames → a server
 cli       `ceguan hj212 …`
 """

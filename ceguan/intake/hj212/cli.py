@@ -1,4 +1,4 @@
-"""`ceguan hj212 …`: read any byte stream as frames, write frames, and play recorded frames to a server."""
+"""`ceguan hj212 …`: read any byte stream as frames, write frames, play recorded frames to a server, check a server."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import argparse
 import asyncio
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
-from ceguan.intake.hj212 import crc, readings, replay, sm4
+from ceguan.intake.hj212 import check, crc, readings, replay, sm4
 from ceguan.intake.hj212.frame import Frame, encode, of_chunk, without_secrets
 from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.splitter import Splitter
@@ -27,7 +28,9 @@ _PASSED_OVER = {"ok", "error", "errors", "offset", "sha256", "edition", "warning
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds `hj212` with its verbs; each sets `run`, called with the arguments, which returns the exit code."""
-    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放").add_subparsers(metavar="命令", required=True)
+    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放、检验服务器").add_subparsers(
+        metavar="命令", required=True
+    )
     reading = _verb(verbs, "decode", "逐帧解码字节流，每帧或每段噪声输出一行 JSON")
     reading.add_argument("file", nargs="?", default="-", metavar="FILE", help="文件，- 或省略为标准输入")
     reading.add_argument("--merge", action="store_true", help="合并 PNUM/PNO 分包")
@@ -45,6 +48,24 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     playing.add_argument("--to", required=True, type=_address, metavar="HOST:PORT", help="目标服务器")
     playing.add_argument("--timeout", type=float, default=10.0, metavar="秒", help="连接与应答的等待时间，默认 10 秒")
     playing.set_defaults(run=run_replay)
+    _add_check(verbs)
+
+
+def _add_check(verbs: argparse._SubParsersAction) -> None:
+    checking = _verb(verbs, "check", "扮作设备，按标准逐项检验一个 HJ 212 服务器，输出符合性表")
+    checking.add_argument("to", type=_address, metavar="HOST:PORT", help="被检验的服务器")
+    checking.add_argument("--edition", type=int, choices=(2005, 2017, 2025), default=2017, help="协议版本，默认 2017")
+    checking.add_argument("--mn", help="设备编码，默认一个示例 MN")
+    checking.add_argument("--pw", default="123456", metavar="口令", help="设备口令 PW，默认 123456")
+    checking.add_argument("--st", default="31", help="系统编码，默认 31")
+    checking.add_argument("--key", type=_key, metavar="HEX", help="SM4 密钥（2025 版），32 位十六进制")
+    checking.add_argument("--timeout", type=float, default=5.0, metavar="秒", help="等一个应答的时间，默认 5 秒")
+    checking.add_argument("--listen", type=float, default=3.0, metavar="秒", help="等服务器请求的时间，默认 3 秒")
+    checking.add_argument("--connections", type=int, default=50, metavar="N", help="同时连接数，默认 50")
+    checking.add_argument("--only", nargs="+", default=(), choices=[case.name for case in check.CASES], metavar="项",
+                          help="只检验这些项：%(choices)s")  # fmt: skip
+    checking.add_argument("--json", action="store_true", help="每项输出一行 JSON")
+    checking.set_defaults(run=run_check)
 
 
 def _verb(verbs: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
@@ -219,6 +240,43 @@ def run_replay(args: argparse.Namespace) -> int:
 def _report(result: replay.Played) -> None:
     counts = f"发送 {result.sent}/{result.total}  应答 {result.answered}/{result.wanted}"
     print("  ".join(part for part in (result.mn or "（无 MN）", counts, result.trouble) if part), flush=True)
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """0 when no case failed, 1 when one did, 2 when the server cannot be reached."""
+    usual = check.USUAL_MN_2005 if args.edition == 2005 else check.USUAL_MN
+    server = check.Server(
+        args.to[0], args.to[1], args.edition, args.mn or usual, args.pw, args.st, args.key, args.timeout, args.listen,
+        args.connections,
+    )  # fmt: skip
+    try:
+        results = asyncio.run(check.play(server, args.only, _print_result if args.json else lambda _: None))
+    except OSError as error:
+        print(f"无法连接 {server.host}:{server.port}（{error.strerror or error or '超时'}）", file=sys.stderr)
+        return 2
+    if not args.json:
+        _print_results(results, server)
+    return int(any(result.verdict == check.FAIL for result in results))
+
+
+def _print_result(result: check.Result) -> None:
+    sys.stdout.buffer.write(orjson.dumps(result.public(), option=orjson.OPT_APPEND_NEWLINE))
+    sys.stdout.buffer.flush()
+
+
+def _print_results(results: list[check.Result], server: check.Server) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    words = {check.PASS: "通过", check.FAIL: "不符", check.UNTESTED: "未测"}
+    table = Table(title=f"HJ 212-{server.edition} 符合性：{server.host}:{server.port}")
+    for heading in ("结果", "项", "应当", "看到", "条款"):
+        table.add_column(heading, no_wrap=heading == "结果")
+    for result in results:
+        table.add_row(words[result.verdict], result.case, result.expected, result.seen, result.clause)
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False).print(table)
+    counts = Counter(result.verdict for result in results)
+    print("，".join(f"{word} {counts[verdict]} 项" for verdict, word in words.items()))
 
 
 def _unreadable(name: str, error: Exception) -> int:
