@@ -7,7 +7,9 @@ import getpass
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from ceguan.intake.sheets import Line
 
 SHOWN = 10
+BATCH = 200_000  # lines checked together: what waits in the archive is read once for each
+PLATFORM = {
+    "cnemc-archive": ("china_*.csv", "全国空气质量小时历史数据：每天一个文件，date,hour,type,站点（或城市）…"),
+    "cnemc-feed": ("*.json、*.csv", "国家平台实况：JSON（airnow.json 一类）或同名列的 CSV；o3_24h 是小时值"),
+}
+"""Formats of the national platform: files looked for in a folder, and what they are."""
 KINDS = {kind.name.lower(): kind for kind in Kind}
 
 
@@ -46,6 +54,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     _common(national)
     national.add_argument("--year", type=int, metavar="年", help="时间没有年份时的年份，默认取自文件名或文件夹名")
     national.set_defaults(run=run_water_national)
+    for name, (pattern, title) in PLATFORM.items():
+        platform = _verb(kinds, name, f"{title}；PATH 为文件，或含 {pattern} 的文件夹")
+        _common(platform)
+        platform.add_argument("--registered", action="store_true", help="登记簿里没有的站点不算拒收，只报个数")
+        platform.set_defaults(run=run_platform, format=name)
 
 
 def _verb(verbs: argparse._SubParsersAction, name: str, text: str) -> argparse.ArgumentParser:
@@ -73,37 +86,67 @@ def run_gateway(args: argparse.Namespace) -> int:
 def run_readings(args: argparse.Namespace) -> int:
     from ceguan.intake import sheets
 
-    return _import(args, lambda: sheets.readings(args.file), KINDS[args.kind], args.label)
+    return _import(args, [args.file], sheets.readings, KINDS[args.kind], args.label)
 
 
 def run_uci(args: argparse.Namespace) -> int:
     from ceguan.intake import sheets
 
-    return _import(args, lambda: sheets.uci(args.file, args.point), Kind.HOUR, "start")
+    return _import(args, [args.file], lambda path: sheets.uci(path, args.point), Kind.HOUR, "start")
 
 
 def run_water_national(args: argparse.Namespace) -> int:
-    """Each file of a folder by itself, its name and counts as it is done; --result is then a folder. As `_import`."""
     from ceguan.intake import sheets
 
-    if not args.file.is_dir():
-        return _import(args, lambda: sheets.national_water(args.file, args.year), Kind.HOUR, "start")
-    paths = sorted(path for path in args.file.rglob("*") if path.suffix.lower() in (".json", ".csv"))
+    paths = _files(args.file, "*.json", "*.csv")
     if not paths:
         return _failed(f"{args.file}：没有 .json 或 .csv 文件")
-    if args.result:
-        args.result.mkdir(parents=True, exist_ok=True)
-    worst = 0
-    for number, path in enumerate(paths, 1):
-        print(f"[{number}/{len(paths)}] {path.relative_to(args.file)}", file=sys.stderr)
-        name = "-".join(path.relative_to(args.file).with_suffix(".csv").parts)
-        own = argparse.Namespace(**{**vars(args), "file": path, "result": args.result and args.result / name})
-        worst = max(worst, run_water_national(own))
-    return worst
+    return _import(args, paths, lambda path: sheets.national_water(path, args.year), Kind.HOUR, "start")
 
 
-def _import(args: argparse.Namespace, read: Callable[[], list[Line]], kind: Kind, label: str) -> int:
-    """0 when every line was taken or was there already, 1 when lines were refused, 2 when nothing could be done."""
+def run_platform(args: argparse.Namespace) -> int:
+    """Every file of the format; of a station that is not in the register one line says so, once."""
+    import django
+
+    django.setup()
+    from ceguan.intake import cnemc, files
+    from ceguan.registry.models import User
+
+    paths = _files(args.file, *PLATFORM[args.format][0].split("、"))
+    if not paths:
+        return _failed(f"{args.file}：没有 {PLATFORM[args.format][0]}")
+    user = User.objects.filter(username=args.by).first() if args.by else None
+    names = files.station_names(user)
+    others: set[str] = set()
+    reader = {"cnemc-archive": cnemc.archive, "cnemc-feed": cnemc.feed}[args.format]
+
+    def read(path: Path) -> list[Line]:
+        lines = reader(path, lambda name: name.casefold() in names)
+        absent = {line.station for line in lines if line.station and line.station.casefold() not in names} - others
+        others.update(absent)
+        said = set() if args.registered else absent
+        return [line for line in lines if line.station.casefold() in names or line.fault or line.station in said]
+
+    code = _import(args, paths, read, Kind.HOUR, "end")
+    if args.registered and others:
+        print(f"另有 {len(others)} 个站点不在登记簿，没有收", file=sys.stderr)
+    return code
+
+
+def _files(path: Path, *patterns: str) -> list[Path]:
+    """The file, or the files in the folder and below that fit a pattern, by name."""
+    if not path.is_dir():
+        return [path]
+    return sorted({found for pattern in patterns for found in path.rglob(pattern)})
+
+
+def _import(
+    args: argparse.Namespace, paths: list[Path], read: Callable[[Path], list[Line]], kind: Kind, label: str
+) -> int:
+    """0 when every line was taken or was there already, 1 when lines were refused, 2 when nothing could be done.
+
+    Files are taken one by one, in their order: when one cannot be read, those before it are in and the message says so.
+    """
     import django
 
     django.setup()
@@ -114,25 +157,50 @@ def _import(args: argparse.Namespace, read: Callable[[], list[Line]], kind: Kind
 
     values = settings.load()
     store, now = Store(values.folder), clock.now()
+    done = _Done(args)
     try:
         user = User.objects.get(username=args.by) if args.by else None
-        rows = files.check(read(), kind, label, user, store, now, values.future_minutes * 60)
-        if args.result:
-            args.result.open("a").close()  # a result that cannot be written is said before anything is taken in
-        if args.yes:
-            by = user.username if user else f"local:{getpass.getuser()}"
-            refs = files.take(rows, args.file.name, user, by, store, now)
+        by = user.username if user else f"local:{getpass.getuser()}"
+        for lines in _batches(paths, read):
+            rows = files.check(lines, kind, label, user, store, now, values.future_minutes * 60)
+            if args.result:
+                args.result.open("a").close()  # a result that cannot be written is said before anything is taken in
+            if args.yes:
+                for file, some in files.by_file(rows, args.file.name).items():
+                    done.records += len(files.take(some, file, user, by, store, now))
+            done.add(rows)
     except User.DoesNotExist:
         return _failed(f"没有用户 {args.by}")
     except OSError as error:
-        return _failed(f"{error.filename or args.file}：{_cause(error)}")
+        return _failed(f"{error.filename or args.file}：{_cause(error)}{done.before()}")
     except (sheets.Unreadable, Forbidden, ArchiveError) as error:
-        return _failed(str(error))
-    if not args.yes:
-        return _preview(rows, args)
-    _write(rows, args.result)
-    _say(rows, len(refs), values)
-    return int(any(row.result == files.Result.REFUSED for row in rows))
+        return _failed(f"{error}{done.before()}")
+    return done.say(values)
+
+
+def _batches(paths: list[Path], read: Callable[[Path], list[Line]]) -> Iterator[list[Line]]:
+    """Lines of the files, some files together; with several files it says how far it is.
+
+    When a file cannot be read, the lines of those before it come first, then the error.
+    """
+    lines: list[Line] = []
+    for number, path in enumerate(paths, 1):
+        try:
+            found = read(path)
+            lines += (
+                [line if line.file else replace(line, file=path.name) for line in found] if len(paths) > 1 else found
+            )
+        except (ValueError, OSError):
+            if lines:
+                yield lines
+            raise
+        if len(paths) > 1:
+            print(f"[{number}/{len(paths)}] {path.name}", file=sys.stderr)
+        if len(lines) >= BATCH:
+            yield lines
+            lines = []
+    if lines or len(paths) == 1:
+        yield lines
 
 
 def _cause(error: OSError) -> str:
@@ -149,47 +217,71 @@ def _failed(cause: str) -> int:
     return 2
 
 
-def _preview(rows: list[Row], args: argparse.Namespace) -> int:
-    """Counts, the first lines, the refused lines; writes nothing but the results that were asked for."""
-    from ceguan.intake import files
+class _Done:
+    """What has become of the lines so far; results are written as they come."""
 
-    if args.result:
-        _write(rows, args.result)
-    print(_counts(rows))
-    refused = [row for row in rows if row.result == files.Result.REFUSED]
-    for title, some in (("前几行", rows), ("拒收", refused)):
-        if some:
-            print(f"{title}：")
-        for row in some[:SHOWN]:
-            line = row.line
-            given = " ".join((line.station, line.time, line.factor, line.value, line.unit, line.flag)).strip()
-            print(f"  第 {line.number} 行  {row.result:11}  {given}  {row.cause}")
-        if len(some) > SHOWN:
-            print(f"  …… 共 {len(some)} 行")
-    print("这是预览，什么也没有写；加 --yes 收入")
-    return int(bool(refused))
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.records = 0
+        self.counts: Counter[str] = Counter()
+        self.first: list[Row] = []
+        self.refused: list[Row] = []
+        self.written = False
 
+    def add(self, rows: list[Row]) -> None:
+        self.counts.update(row.result.value for row in rows)
+        self.first += rows[: SHOWN - len(self.first)]
+        self.refused += [row for row in rows if row.result == "refused"][: SHOWN - len(self.refused)]
+        if self.args.result or self.args.yes:
+            self._write(rows)
 
-def _counts(rows: list[Row]) -> str:
-    from ceguan.intake import files
+    def _write(self, rows: list[Row]) -> None:
+        from ceguan.intake import files
 
-    words = {"accepted": "收入", "unchanged": "不变", "new version": "新版本", "empty": "无值", "refused": "拒收"}
-    return f"共 {len(rows)} 行：" + "，".join(f"{words[r]} {n}" for r, n in files.counted(rows).items())
+        heading, self.written = not self.written, True
+        if self.args.result is None:
+            files.write_results(rows, sys.stdout, heading)
+            return
+        encoding = "utf-8-sig" if heading else "utf-8"
+        with self.args.result.open("w" if heading else "a", encoding=encoding, newline="") as out:
+            files.write_results(rows, out, heading)
 
+    def before(self) -> str:
+        """What is in already when a later file fails; empty when nothing is."""
+        return f"；此前的文件已收入：{self._counts()}" if self.args.yes and self.counts else ""
 
-def _write(rows: list[Row], path: Path | None) -> None:
-    from ceguan.intake import files
+    def say(self, values: settings.Settings) -> int:
+        """The counts and, for a preview, the first lines and the refused ones; the exit code."""
+        if self.args.yes:
+            self._say_taken(values)
+        else:
+            self._preview()
+        return int(self.counts["refused"] > 0)
 
-    if path is None:
-        files.write_results(rows, sys.stdout)
-        return
-    with path.open("w", encoding="utf-8-sig", newline="") as out:
-        files.write_results(rows, out)
+    def _counts(self) -> str:
+        words = {"accepted": "收入", "unchanged": "不变", "new version": "新版本", "empty": "无值", "refused": "拒收"}
+        said = "，".join(f"{word} {self.counts[name]}" for name, word in words.items() if self.counts[name])
+        return f"共 {self.counts.total()} 行：{said}"
 
+    def _preview(self) -> None:
+        print(self._counts())
+        for title, some, count in (
+            ("前几行", self.first, self.counts.total()),
+            ("拒收", self.refused, self.counts["refused"]),
+        ):
+            if some:
+                print(f"{title}：")
+            for row in some:
+                line = row.line
+                given = " ".join((line.station, line.time, line.factor, line.value, line.unit, line.flag)).strip()
+                print(f"  第 {line.number} 行  {row.result:11}  {given}  {row.cause}")
+            if count > len(some):
+                print(f"  …… 共 {count} 行")
+        print("这是预览，什么也没有写；加 --yes 收入")
 
-def _say(rows: list[Row], records: int, values: settings.Settings) -> None:
-    from ceguan.intake.pulse import pulse
+    def _say_taken(self, values: settings.Settings) -> None:
+        from ceguan.intake.pulse import pulse
 
-    print(_counts(rows), file=sys.stderr)
-    if records and not pulse(values.folder / "clockwork.json", time.time()).alive:
-        print("已存入归档；时钟没有运行，启动后（ceguan serve 或 ceguan clockwork）才进入台账", file=sys.stderr)
+        print(self._counts(), file=sys.stderr)
+        if self.records and not pulse(values.folder / "clockwork.json", time.time()).alive:
+            print("已存入归档；时钟没有运行，启动后（ceguan serve 或 ceguan clockwork）才进入台账", file=sys.stderr)

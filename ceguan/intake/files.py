@@ -107,6 +107,8 @@ def _understood(
 ) -> tuple[Line, Reading | None, str]:
     """The reading of a line; or None with the cause, "" when the line has no value."""
     try:
+        if line.fault:
+            raise Refused(line.fault)
         point = register.point(line.station)
         if line.value.casefold() in NOTHING:
             return line, None, ""
@@ -244,6 +246,11 @@ def flag(text: str) -> str:
     return found
 
 
+def station_names(user: User | None) -> set[str]:
+    """Every name (case folded) of the points this person reaches; None is the operator at the machine."""
+    return set(_Register(user).names)
+
+
 class _Register:
     """Points and series by any of their names; only the points this person reaches."""
 
@@ -257,6 +264,10 @@ class _Register:
         self._minutes = {
             device.point_id: device.minute_interval for device in Device.objects.order_by("-minute_interval")
         }
+
+    @property
+    def names(self) -> Iterable[str]:
+        return self._points
 
     def minutes(self, point: Point) -> int:
         """Minutes that one minute reading of this point stands for."""
@@ -337,18 +348,30 @@ def _payloads(rows: Sequence[Row], file: str, by: str) -> Iterator[bytes]:
         yield orjson.dumps({"file": file, "by": by, "rows": content})
 
 
+def by_file(rows: Iterable[Row], otherwise: str) -> dict[str, list[Row]]:
+    """Rows by the file they stand in; `otherwise` names the file of lines that name none."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.line.file or otherwise, []).append(row)
+    return found
+
+
 def counted(rows: Iterable[Row]) -> dict[Result, int]:
     """How many lines came to each result, in the order of Result."""
     counts = Counter(row.result for row in rows)
     return {result: counts[result] for result in Result if counts[result]}
 
 
-def write_results(rows: Iterable[Row], out: TextIO) -> None:
+RESULTS = ("row", "result", "cause", "station", "time", "factor", "value", "unit", "flag", "interval_start", "file")
+
+
+def write_results(rows: Iterable[Row], out: TextIO, heading: bool = True) -> None:
     """One CSV line per line of the file: what became of it, and why."""
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("row", "result", "cause", "station", "time", "factor", "value", "unit", "flag", "interval_start"))
+    if heading:
+        writer.writerow(RESULTS)
     for row in rows:
         line, reading = row.line, row.reading
         start = f"{beijing(reading.ts):%Y-%m-%d %H:%M}" if reading else ""
         said = (line.station, line.time, line.factor, line.value, line.unit, reading.flag if reading else line.flag)
-        writer.writerow((line.number, row.result, row.cause, *said, start))
+        writer.writerow((line.number, row.result, row.cause, *said, start, line.file))

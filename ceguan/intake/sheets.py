@@ -40,7 +40,10 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measurement as text. `number`: line in the file, the heading is 1. `label`: end or start, "" = as told."""
+    """One measurement as text. `number`: line in the file, the heading is 1. `label`: end or start, "" = as told.
+
+    `file` is its name where an import reads several; `fault` what the reader found wrong with the line.
+    """
 
     number: int
     station: str
@@ -50,6 +53,8 @@ class Line:
     unit: str
     flag: str = ""
     label: str = ""
+    file: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +236,12 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     content = path.read_bytes()
     if content.startswith(OLD_EXCEL):
         raise Unreadable(f"{path}：是旧式 .xls，请另存为 .xlsx 或 CSV")
-    return _xlsx(path, content) if content.startswith(ZIP) else _csv(path, content)
+    return _xlsx(path, content) if content.startswith(ZIP) else csv_rows(path, content)
 
 
-def _csv(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
-    text = _text(path, content)
+def csv_rows(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of each row of a CSV in any usual encoding, comma, tab or semicolon. Raises Unreadable."""
+    text = decoded(path, content)
     first = text.partition("\n")[0]
     delimiter = max(",\t;", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
@@ -246,7 +252,7 @@ def _csv(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
         raise Unreadable(f"{path} 第 {reader.line_num} 行：不是 CSV（{error}）") from None
 
 
-def _text(path: Path, content: bytes) -> str:
+def decoded(path: Path, content: bytes) -> str:
     """UTF-8 with or without mark, UTF-16 with mark, else GB 18030 (which holds GBK)."""
     encodings = ["utf-16"] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "gb18030"]
     for encoding in encodings:

@@ -255,3 +255,136 @@ def test_an_unknown_or_unentitled_user_is_one_line_and_exit_2(sheet, capsys):
     for name in ("nobody", "duty"):
         assert command("readings", sheet, "--yes", "--by", name) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+# ── the national platform ─────────────────────────────────────────────────────────────────────────────────────────
+
+ARCHIVE = """date,hour,type,air,1001A
+20260110,0,AQI,50,60
+20260110,0,SO2,7,8
+20260110,0,O3,61,62
+20260110,0,O3_24h,99,99
+20260110,0,CO,0.7,
+20260110,1,SO2,,9
+"""
+FEED = {
+    "features": [
+        {"properties": {"stationcode": "air", "timepoint": "2026-01-10T16:00:00", "o3": "228", "o3_24h": "190",
+                        "pm10": "-;", "pm2_5": "17", "so2": "3", "no2": "13", "co": "0.6"}},
+        {"properties": {"stationcode": "1001A", "timepoint": "2026-01-10T16:00:00", "so2": "1"}},
+    ]
+}  # fmt: skip
+
+
+def taken(data) -> dict[tuple[str, str], float]:
+    """(factor, start of the hour) → value of every reading in the archive."""
+    rows = [
+        row for r in Store(data).arrivals() if r.kind == RecordKind.IMPORT for row in orjson.loads(r.payload)["rows"]
+    ]
+    factor = dict(Series.objects.values_list("pk", "factor"))
+    return {(factor[s], f"{datetime.fromtimestamp(ts, BEIJING):%Y-%m-%d %H:%M}"): value for s, _, ts, value, *_ in rows}
+
+
+def results(capsys) -> list[dict[str, str]]:
+    return list(csv.DictReader(capsys.readouterr().out.splitlines()))
+
+
+def test_an_archive_of_the_platform_gives_the_hours_that_its_labels_end(city, data, capsys):
+    path = data / "china_sites_20260110.csv"
+    path.write_text(ARCHIVE)
+    assert command("cnemc-archive", str(path), "--yes") == 1
+    rows = results(capsys)
+    assert taken(data) == {
+        ("a21026", "2026-01-09 23:00"): 7.0,  # hour 0 is the last of the day before
+        ("a05024", "2026-01-09 23:00"): 61.0,  # not the O3_24h of the day
+        ("a21005", "2026-01-09 23:00"): 0.7,
+    }
+    refused = [row for row in rows if row["result"] == "refused"]
+    assert [(row["station"], row["file"]) for row in refused] == [("1001A", path.name)]
+    assert [row["row"] for row in rows if row["result"] == "empty"] == ["7"]
+
+
+def test_the_feed_holds_the_hour_under_the_name_of_the_day(city, data, capsys):
+    path = data / "airnow.json"
+    path.write_bytes(orjson.dumps(FEED))
+    assert command("cnemc-feed", str(path), "--yes", "--registered") == 0
+    assert "另有 1 个站点" in capsys.readouterr().err
+    found = taken(data)
+    assert found["a05024", "2026-01-10 15:00"] == 190.0
+    assert found["a21005", "2026-01-10 15:00"] == 0.6
+    assert ("a34002", "2026-01-10 15:00") not in found
+
+
+def test_the_feed_may_be_a_csv_of_the_same_names(city, data):
+    path = data / "T14.csv"
+    path.write_text("timepoint,stationcode,positionname,o3,o3_24h\n2026-03-10T1400,air,东区,118,104\n")
+    assert command("cnemc-feed", str(path), "--yes") == 0
+    assert taken(data) == {("a05024", "2026-03-10 13:00"): 104.0}
+
+
+def test_a_folder_of_archives_shows_its_progress_and_is_taken_in_once(city, data, capsys):
+    folder = data / "2026"
+    folder.mkdir()
+    for day in (10, 11, 12):
+        (folder / f"china_sites_202601{day}.csv").write_text(ARCHIVE.replace("20260110", f"202601{day}"))
+    command("cnemc-archive", str(folder), "--yes", "--registered", "--result", str(data / "result.csv"))
+    said = capsys.readouterr().err
+    assert "[2/3] china_sites_20260111.csv" in said
+    assert "收入 9" in said
+    assert len(taken(data)) == 9
+    files_of = {row["file"] for row in csv.DictReader((data / "result.csv").open(encoding="utf-8-sig"))}
+    assert len(files_of) == 3
+    command("cnemc-archive", str(folder), "--yes", "--registered")
+    assert "不变 9" in capsys.readouterr().err
+    assert len(list(Store(data).arrivals())) == 3, "one record for each file, none the second time"
+
+
+def test_a_row_with_too_few_cells_is_refused_with_its_line_and_the_rest_comes_in(city, data, capsys):
+    path = data / "china_sites_20260110.csv"
+    path.write_text(ARCHIVE + "20260110,2,SO2,5\n20260110,3,SO2,6,7\n")
+    command("cnemc-archive", str(path), "--yes", "--registered")
+    rows = results(capsys)
+    assert [(row["row"], row["cause"]) for row in rows if row["result"] == "refused"] == [("8", "应有 5 格，有 4 格")]
+    assert [row["row"] for row in rows if row["value"] == "6"] == ["9"]
+    assert taken(data)["a21026", "2026-01-10 02:00"] == 6.0
+
+
+def test_a_broken_file_in_a_folder_stops_there_and_says_what_is_in(city, data, capsys):
+    folder = data / "2026"
+    folder.mkdir()
+    (folder / "china_sites_20260110.csv").write_text(ARCHIVE)
+    (folder / "china_sites_20260111.csv").write_text("<head><title>404 Not Found</title></head>\n")
+    assert command("cnemc-archive", str(folder), "--yes", "--registered") == 2
+    said = capsys.readouterr().err
+    assert "china_sites_20260111.csv 第 1 行：缺少列 date、hour、type" in said
+    assert "此前的文件已收入：共 4 行" in said
+    assert len(taken(data)) == 3
+
+
+@pytest.mark.parametrize("content", [b"{not json", b'{"features": 3}', b'["a"]', b'{"other": []}'])
+def test_a_feed_that_is_not_one_is_one_line(city, data, capsys, content):
+    path = data / "airnow.json"
+    path.write_bytes(content)
+    assert command("cnemc-feed", str(path), "--yes") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_folder_without_such_files_says_what_it_looked_for(city, data, capsys):
+    assert command("cnemc-archive", str(data), "--yes") == 2
+    assert "china_*.csv" in capsys.readouterr().err
+
+
+def test_every_column_of_a_known_format_says_its_unit_its_label_and_where_it_is_from():
+    from ceguan.standards import factors, units
+    from ceguan.standards.tables import TRUST
+
+    for name in ("uci", "cnemc-archive", "cnemc-feed"):
+        rows = sheets.wide(name)
+        assert len({row.factor for row in rows}) == len(rows) == 6
+        assert len({row.label for row in rows}) == 1, "one time label for each source"
+        for row in rows:
+            assert factors.find(row.factor) is not None
+            assert units.find(row.unit) is not None
+            assert row.label in ("start", "end")
+            assert row.trust in TRUST
+            assert row.source

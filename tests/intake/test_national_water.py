@@ -106,19 +106,20 @@ def command(*words: str) -> int:
     return args.run(args)
 
 
-def test_a_folder_is_taken_in_file_by_file_with_progress_and_a_result_for_each(daily, city, data, capsys, tmp_path):
+def test_a_folder_is_taken_in_with_progress_and_a_result_that_names_the_file(daily, city, data, capsys, tmp_path):
     daily(record(), record(name="nowhere"))
     daily(record(time="03-09 08:00"), name="2026-03/2026-03-09.json")
-    folder, results = str(tmp_path / "2026-03"), tmp_path / "results"
-    assert command(folder, "--yes", "--result", str(results)) == 1, "a station that is not registered is refused"
+    folder, result = str(tmp_path / "2026-03"), tmp_path / "result.csv"
+    assert command(folder, "--yes", "--result", str(result)) == 1, "a station that is not registered is refused"
     said = capsys.readouterr().err
     assert "[1/2] 2026-03-08.json" in said
     assert "[2/2] 2026-03-09.json" in said
-    rows = list(csv.DictReader((results / "2026-03-08.csv").open(encoding="utf-8-sig")))
+    rows = list(csv.DictReader(result.open(encoding="utf-8-sig")))
+    assert {row["file"] for row in rows} == {"2026-03-08.json", "2026-03-09.json"}
     assert {row["result"] for row in rows if row["station"] == "water"} == {"accepted", "empty"}
     assert all("没有点位" in row["cause"] for row in rows if row["station"] == "nowhere")
-    command(folder, "--yes", "--result", str(results))
-    again = list(csv.DictReader((results / "2026-03-09.csv").open(encoding="utf-8-sig")))
+    command(folder, "--yes", "--result", str(result))
+    again = list(csv.DictReader(result.open(encoding="utf-8-sig")))
     assert "accepted" not in {row["result"] for row in again}
 
 
