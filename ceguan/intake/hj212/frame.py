@@ -43,6 +43,7 @@ _COMMA_AS_SEMICOLON = bytes.maketrans(b",", b";")
 _MARK_AS_SEMICOLON = bytes.maketrans(b",=", b";;")
 _NO_MARK = bytes(byte for byte in range(256) if byte not in b"=;,")
 _LAYOUTS: dict[tuple[str, ...], _Layout] = {}
+_BRACE = ord("{")  # ASCII that does not begin with it is no ciphertext: saves a look
 _MOST_LAYOUTS, _LONGEST_LAYOUT = 1024, 256
 _SECRET_NAME = re.compile(r"(?:PW|NewSK)\Z", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(PW|NewSK)=[^;,&=]*", re.IGNORECASE)
@@ -190,7 +191,7 @@ def quick_head(raw: bytes, dialect: str | None = None, key: sm4.Key | None = Non
         usual = _USUAL_HEAD.fullmatch(segment[:opening].decode("latin-1")) if _closes(segment, opening) else None
         if usual:
             qn, st, cn, pw, mn, flag = usual.groups()
-            if not sm4.looks_enciphered(segment[opening + 5 : -2]):
+            if (segment.isascii() and segment[opening + 5] != _BRACE) or _is_text(segment[opening + 5 : -2]):
                 return Head(None, dialect, qn, st, cn, pw, mn, flag if flag is None else int(flag), None, None)
     frame = decode(raw, 0, dialect, key)
     return Head(
@@ -254,7 +255,7 @@ def _read(frame: Frame, segment: bytes, digits: bytes, key: sm4.Key | None) -> F
         head, _, area = segment.partition(b"CP=&&" if opening >= 0 else b"&&")
         area = area.removesuffix(b"&&")
     _read_head(frame, head)
-    if sm4.looks_enciphered(area) or (key is not None and "crc" in frame.errors):
+    if not ((area.isascii() and area[:1] != b"{") or _is_text(area)) or (key is not None and "crc" in frame.errors):
         area = _opened(frame, segment, digits, key) if _closes(segment, opening) else _left_closed(frame, area)
     if area:
         _read_area(frame, area)
@@ -288,7 +289,7 @@ def _is_text(area: bytes) -> bool:
 
 def _left_closed(frame: Frame, area: bytes) -> bytes:
     """Nothing, if that is ciphertext cut short: garbled fields must not be read."""
-    frame.encrypted = frame.edition == 2025 and sm4.looks_enciphered(area)
+    frame.encrypted = frame.edition == 2025 and not _is_text(area)
     return b"" if frame.encrypted else area
 
 
@@ -360,7 +361,7 @@ def _read_area(frame: Frame, area: bytes) -> None:
     last = ""
     factors = frame.factors
     fields: dict[str, str] = {}
-    for (code, name), value in zip(targets, values, strict=True):
+    for (code, name), value in zip(targets, values):  # noqa: B905 as long as one another; strict costs
         if code is last:
             fields[name] = value
         elif code is None:
