@@ -3,58 +3,74 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import resource
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from ceguan.intake.hj212.frame import decode, encode
-from ceguan.store import archive
-
-RUN = """
-import sys
-from pathlib import Path
 from ceguan import settings
 from ceguan.intake.hj212 import gateway
-sys.exit(gateway.serve(settings.load(), "127.0.0.1", int(sys.argv[1])))
-"""
+from ceguan.intake.hj212.frame import decode, encode
+from ceguan.store import archive
+from tests import PRELOAD
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(PRELOAD)
+
+
+def run(port: int, segment_bytes: int, descriptors: int, environ: dict[str, str]) -> None:
+    """The body of the gateway's process (forked from a server that has imported everything: it is there at once)."""
+    os.environ.clear()
+    os.environ.update(environ)
+    if segment_bytes:
+        archive.ArchiveWriter.__init__.__defaults__ = (segment_bytes,)
+    if descriptors:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    sys.exit(gateway.serve(settings.load(), "127.0.0.1", port))
 
 
 class Process:
-    """The gateway in a process of its own; `environ` are settings (CEGUAN_…)."""
+    """The gateway in a process of its own; `environ` are settings (CEGUAN_…).
 
-    def __init__(self, data: Path, **environ: object):
+    `segment_bytes`: of the archive, `descriptors`: how many the process may have; 0 for what is usual.
+    """
+
+    def __init__(self, data: Path, segment_bytes: int = 0, descriptors: int = 0, **environ: object):
         self.data, self.port = data, free_port()
         variables = os.environ | {"CEGUAN_DATA": str(data)} | {key: str(value) for key, value in environ.items()}
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(self.port)], env=variables, stderr=subprocess.PIPE, text=True
-        )
+        arguments = (self.port, segment_bytes, descriptors, dict(variables))
+        self.process = PROCESSES.Process(target=run, args=arguments, daemon=True)
+        self.process.start()
         self._await()
 
     def stop(self) -> None:
         self.process.terminate()
-        assert self.process.wait(20) == 0
+        self.process.join(20)
+        assert self.process.exitcode == 0
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.join()
 
     def records(self) -> list[archive.Record]:
         return list(archive.read(self.data / "archive", {}))
 
     def beat(self) -> dict:
-        return json.loads((self.data / "gateway.json").read_text())
+        try:
+            return json.loads((self.data / "gateway.json").read_text())
+        except FileNotFoundError:
+            return {}
 
     def _await(self) -> None:
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        """It beats once it listens."""
+        for _ in range(2000):
+            if self.beat().get("pid") == self.process.pid:
                 return
-            except OSError:
-                assert self.process.poll() is None, self.process.stderr.read()
-                time.sleep(0.05)
+            assert self.process.is_alive(), "it fell"
+            time.sleep(0.01)
         raise AssertionError("the gateway did not come up")
 
 

@@ -3,16 +3,16 @@
 import os
 import random
 import resource
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 
+from ceguan import settings
+from ceguan.intake.hj212 import gateway as gateways
 from ceguan.intake.hj212.frame import decode
 from ceguan.store import RecordKind
-from tests.intake.gateway import RUN, Device, Process
+from tests.intake.gateway import Device, Process
 
 pytestmark = pytest.mark.service
 
@@ -126,18 +126,9 @@ def test_the_heartbeat_counts_frames_and_connections(gateway):
     assert gateway.beat()["connections"] >= 1
 
 
-def test_a_taken_port_is_one_clear_line(gateway, data, tmp_path_factory):
-    environ = os.environ | {"CEGUAN_DATA": str(tmp_path_factory.mktemp("second"))}
-    done = subprocess.run([sys.executable, "-c", RUN, str(gateway.port)], env=environ, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert str(gateway.port) in done.stderr
-
-
-def test_two_gateways_cannot_write_one_stream(gateway, data):
-    done = subprocess.run([sys.executable, "-c", RUN, "0"], env=os.environ, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.strip()
+def test_two_gateways_cannot_write_one_stream(gateway, data, capsys):
+    assert gateways.serve(settings.load(), "127.0.0.1", 0) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_disk_that_refuses_gives_no_answer_and_the_gateway_goes_on_when_it_can_write_again(data):
@@ -158,7 +149,7 @@ def test_a_disk_that_refuses_gives_no_answer_and_the_gateway_goes_on_when_it_can
         device.socket.settimeout(10)
         device.send(b"".join(unanswered))
         assert device.answer().qn == "20261124080000002"
-        assert process.process.poll() is None
+        assert process.process.is_alive()
     finally:
         process.kill()
 

@@ -18,12 +18,13 @@ import pytest
 
 from ceguan.store import ArchiveWriter, RecordKind, Store, archive
 from ceguan.words import FrameRef
+from tests import PRELOAD
 from tests.store import crashing
 from tests.store.conftest import HOUR, MARCH, add, reading
 from tests.store.crashing import VALUES_PER_RECORD
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["tests.store.crashing"])
+PROCESSES.set_forkserver_preload(PRELOAD)
 KILLS = 20
 pytestmark = pytest.mark.service
 
