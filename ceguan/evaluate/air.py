@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ceguan import clock
-from ceguan.evaluate.table import NOT_MONITORED, BadInput, Table, moment, read_table, write_table
-from ceguan.evaluate.verbs import add_verb
+from ceguan.evaluate.table import NOT_MONITORED, Table, moment, read_table, write_table
+from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import air, air_index
 from ceguan.science.air_period import last_day
-from ceguan.standards.tables import IaqiRow, NotInForce, rows
+from ceguan.standards.tables import IaqiRow, rows
 from ceguan.words import beijing
 
 EDITIONS = tuple(name.partition("-")[2] for name in air.editions())
@@ -33,7 +33,7 @@ def add_verbs(verbs: Any) -> None:
         "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，/ 为按计划不监测。",
     )
     hourly.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
-    law_options(hourly)
+    law_options(hourly, EDITIONS)
     law_options(
         add_verb(
             verbs,
@@ -43,7 +43,8 @@ def add_verbs(verbs: Any) -> None:
             "列：city, so2, no2, pm10, pm25, co_p95, o3_p90（时段均值，CO 为日均值第95百分位数，O3 为日最大8小时"
             "第90百分位数）；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，缺一项就没有综合指数。"
             "可有 period（2025、2025-05、2025-Q2、2019-01..05）。",
-        )
+        ),
+        EDITIONS,
     )
     ranked = add_verb(
         verbs,
@@ -57,21 +58,7 @@ def add_verbs(verbs: Any) -> None:
         "--ties", choices=("competition", "dense"), help="并列后的名次：跳过（1,2,2,4）或连续（1,2,2,3）"
     )
     ranked.add_argument("--column", default="composite_index", metavar="列", help="综合指数所在的列")
-    law_options(ranked)
-
-
-def law_options(parser: argparse.ArgumentParser) -> None:
-    """`--edition` and `--as-if`: which law to judge by, instead of that of the day measured."""
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--edition", choices=EDITIONS, help="指定版本，不论日期")
-    chosen.add_argument("--as-if", type=_day, metavar="日期", help="按这一天有效的规定评价，例如 2031-01-01")
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} 不是日期，例如 2031-01-01") from None
+    law_options(ranked, EDITIONS)
 
 
 def law_day(args: argparse.Namespace) -> date | None:
@@ -195,11 +182,3 @@ def _yes(cell: str) -> bool:
     if cell.lower() not in YES:
         raise ValueError(cell)
     return YES[cell.lower()]
-
-
-def in_law(judge: Any, *args: Any) -> Any:
-    """judge(*args), a day without a law in force as BadInput."""
-    try:
-        return judge(*args)
-    except NotInForce as error:
-        raise BadInput(str(error)) from error

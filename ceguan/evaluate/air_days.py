@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ceguan.evaluate.air import apart, aqi_cells, editions, in_law, law_day, law_options
+from ceguan.evaluate.air import EDITIONS, apart, aqi_cells, editions, law_day
 from ceguan.evaluate.table import NOT_MONITORED, BadInput, Table, moment, read_table, write_table
-from ceguan.evaluate.verbs import add_verb
+from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import air, air_events, air_index, air_period
 from ceguan.standards.tables import AirEvent, NotInForce, rows
 from ceguan.words import beijing
@@ -43,7 +43,7 @@ def add_verbs(verbs: Any) -> None:
         metavar="文件",
         help="剔除的时段：kind（沙尘天气过程等）, start, end, source，可有 station, pollutants",
     )
-    law_options(daily)
+    law_options(daily, EDITIONS)
     period = add_verb(
         verbs,
         "air-statistics",
@@ -54,7 +54,7 @@ def add_verbs(verbs: Any) -> None:
     )
     period.add_argument("--by", choices=air_period.PERIODS, default="year", help="时段：月、季、季节、年（默认）、全部")
     period.add_argument("--wide", action="store_true", help="每城市每时段一行，列即 air-period 的输入")
-    law_options(period)
+    law_options(period, EDITIONS)
 
 
 # ---- days

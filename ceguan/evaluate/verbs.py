@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 from ceguan.evaluate.table import BadInput
+from ceguan.standards.tables import NotInForce
 
 
 def guarded(verb: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
@@ -37,3 +39,25 @@ def add_verb(
     )
     parser.set_defaults(run=guarded(verb))
     return parser
+
+
+def law_options(parser: argparse.ArgumentParser, editions: Sequence[str]) -> None:
+    """`--edition` and `--as-if`: which law to judge by, instead of that of the day measured."""
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--edition", choices=editions, help="指定版本，不论日期")
+    chosen.add_argument("--as-if", type=_day, metavar="日期", help="按这一天有效的规定评价，例如 2031-01-01")
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} 不是日期，例如 2031-01-01") from None
+
+
+def in_law(judge: Any, *args: Any) -> Any:
+    """judge(*args), a day without a law in force as BadInput."""
+    try:
+        return judge(*args)
+    except NotInForce as error:
+        raise BadInput(str(error)) from error

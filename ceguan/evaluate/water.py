@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ceguan.evaluate.items import editions, law_day
 from ceguan.evaluate.table import BadInput, moment, read_table, write_table
-from ceguan.evaluate.verbs import add_verb
+from ceguan.evaluate.verbs import add_verb, law_options
 from ceguan.science import water
 from ceguan.science.reasons import Reason, say
 from ceguan.standards.tables import WaterLimit, rows
@@ -19,7 +20,7 @@ WATER_COLUMNS = {"ph": "ph", "do_mgL": "do", "codmn_mgL": "codmn", "nh3n_mgL": "
 
 
 def add_verbs(verbs: Any) -> None:
-    add_verb(
+    verb = add_verb(
         verbs,
         "surface-water",
         surface_water,
@@ -27,6 +28,7 @@ def add_verbs(verbs: Any) -> None:
         "列：time, section, ph, do_mgL, codmn_mgL, nh3n_mgL, tp_mgL 和 waterbody 或 waterbody_inferred"
         "（river、lake、either）。空、NA、— 或负值为缺测。",
     )
+    law_options(verb, editions(WaterLimit))
 
 
 def surface_water(args: argparse.Namespace) -> int:
@@ -37,7 +39,8 @@ def surface_water(args: argparse.Namespace) -> int:
     labels = table.parse("time", moment, "不是时间 (not a time)")
     body = np.array(table.parse(kind, _waterbody, "不是 river、lake 或 either"), dtype="U8")
     columns = {item: table.numbers(column) for column, item in WATER_COLUMNS.items()}
-    verdicts = _water_rows([label.date() for label in labels], columns, body)
+    days = [law_day(args, WaterLimit, label.date()) for label in labels]
+    verdicts = _water_rows(days, columns, body)
     header = ("time", "section", "class", "worst_items", "edition", "reason")
     given = zip(table.text("time"), table.text("section"), strict=True)
     write_table(args.output, header, ((*g, *v) for g, v in zip(given, verdicts, strict=True)))

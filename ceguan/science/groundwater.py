@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceguan.science.water import Classes, Floats
-from ceguan.standards.tables import ClassLimit, GroundwaterLimit, Row, SeawaterLimit, in_force
+from ceguan.standards.tables import ClassLimit, GroundwaterLimit, NotInForce, Row, SeawaterLimit, in_force
 from ceguan.words import Label
 
 GROUND_CLASSES = ("NA", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ")
@@ -51,19 +51,23 @@ class ClassColumns:
         if not worst:
             return Label(f"{name}：参评 {count} 项均达到最好类别", f"{name}: all {count} items meet the best class")
         said = [(self.limits[i][0], float(self.values[i][row])) for i in worst]
-        zh = "、".join(f"{r.name} {v:.6g} {r.unit}（{r.cite}）" for r, v in said)
-        en = ", ".join(f"{r.item} {v:.6g} {r.unit} ({r.cite})" for r, v in said)
+        zh = "、".join(f"{r.name} {_said(r, v)}（{r.cite}）" for r, v in said)
+        en = ", ".join(f"{r.item} {_said(r, v)} ({r.cite})" for r, v in said)
         return Label(f"{name}：{zh}；参评 {count} 项", f"{name}: {en}; {count} items")
 
     def basis(self) -> tuple[Row, ...]:
         return tuple(row for rows in self.limits.values() for row in rows)
 
 
+def _said(row: ClassLimit, value: float) -> str:
+    return ("有" if value else "无") if row.unit == "有无" else f"{value:.6g} {row.unit}"
+
+
 def limits(kind: type[ClassLimit], item: str, day: date) -> tuple[ClassLimit, ...]:
-    """The rows of an item; raises LookupError when the standard has none on this day."""
+    """The rows of an item; raises NotInForce when the standard has none on this day."""
     found = in_force(kind, day, item=item)
     if not found:
-        raise LookupError(f"{kind.table_file}: {day} 没有 {item} (no such item)")
+        raise NotInForce(f"{kind.table_file}: {day} 没有 {item} (no such item)")
     return found
 
 
@@ -89,13 +93,13 @@ def groundwater(
     """Class of each sample by the worst of the items given (单指标评价法, GB/T 14848-2017 6).
 
     Columns: `GroundwaterLimit.item` in the unit of its row. `undetected`: item → rows given as below detection.
-    Raises LookupError for an unknown item or a day without the standard.
+    Raises NotInForce for an unknown item or a day without the standard.
     """
     return _classes(GroundwaterLimit, GROUND_CLASSES, columns, day, undetected or {})
 
 
 def seawater(columns: Mapping[str, Floats], day: date) -> ClassColumns:
-    """Class of each sample by the worst of the items given (GB 3097-1997). Raises LookupError as `groundwater`."""
+    """Class of each sample by the worst of the items given (GB 3097-1997). Raises NotInForce as `groundwater`."""
     return _classes(SeawaterLimit, SEA_CLASSES, columns, day, {})
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceguan.science.water import Floats
-from ceguan.standards.tables import AgriculturalSoil, ConstructionSoil, Row, in_force
+from ceguan.standards.tables import AgriculturalSoil, ConstructionSoil, NotInForce, Row, in_force
 from ceguan.words import Label
 
 MISSING, BELOW, BETWEEN, ABOVE, OVER_SCREENING, BACKGROUND = range(6)
@@ -61,9 +61,14 @@ class SoilColumns:
         zh, en = VERDICTS[code]
         parts = [self._part(item, row) for item in self.worst_items(row)]
         cites = "、".join(dict.fromkeys(r.cite for i in self.items for r in self.rows[i])) if not parts else ""
+        aside = [
+            i for i, c in zip(self.items, self.item_verdict[:, row], strict=True) if not c and self.values[i][row] >= 0
+        ]
+        zh_aside = f"；{'、'.join(self.names[i] for i in aside)}缺 pH，未评价" if aside else ""
+        en_aside = f"; {', '.join(aside)} not evaluated without pH" if aside else ""
         return Label(
-            f"{zh}：{'；'.join(p.zh for p in parts)}" if parts else f"{zh}（{cites}）",
-            f"{en}: {'; '.join(p.en for p in parts)}" if parts else f"{en} ({cites})",
+            (f"{zh}：{'；'.join(p.zh for p in parts)}" if parts else f"{zh}（{cites}）") + zh_aside,
+            (f"{en}: {'; '.join(p.en for p in parts)}" if parts else f"{en} ({cites})") + en_aside,
         )
 
     def _part(self, item: str, row: int) -> Label:
@@ -81,14 +86,14 @@ def agricultural(columns: Mapping[str, Floats], ph: Floats, land: NDArray[np.str
     """Farmland: each item against the values of the sample's pH and use (GB 15618-2018 tables 1–3).
 
     `land` per sample or for all: paddy, orchard or other. A sample without pH has no verdict for items whose values
-    depend on it. Raises LookupError for an unknown item or a day without the standard.
+    depend on it. Raises NotInForce for an unknown item or a day without the standard.
     """
     n = len(ph)
     use = np.broadcast_to(np.asarray(land), n)
     band = np.where(ph >= 0, np.searchsorted(PH_BANDS, ph, "left"), -1)
     rows = {i: in_force(AgriculturalSoil, day, item=i) for i in columns}
     if absent := [i for i, found in rows.items() if not found]:
-        raise LookupError(f"GB 15618：{day} 没有 {'、'.join(absent)} (no such item)")
+        raise NotInForce(f"GB 15618：{day} 没有 {'、'.join(absent)} (no such item)")
     screening, control = (
         np.array([_farm_values(rows[i], kind, band, use) for i in columns]).reshape(len(columns), n)
         for kind in ("screening", "control")
@@ -123,13 +128,13 @@ def construction(
     """Building land of class 1 or 2 (GB 36600-2018 tables 1 and 2).
 
     `background`: item → natural background of the place [mg/kg]; for the items marked in the table a value above the
-    screening value but not above it is not managed as polluted. Raises LookupError as `agricultural`.
+    screening value but not above it is not managed as polluted. Raises NotInForce as `agricultural`.
     """
     n = len(next(iter(columns.values())))
     first = np.broadcast_to(np.asarray(land), n) == 1
     rows = {i: in_force(ConstructionSoil, day, item=i) for i in columns}
     if absent := [i for i, found in rows.items() if not found]:
-        raise LookupError(f"GB 36600：{day} 没有 {'、'.join(absent)} (no such item)")
+        raise NotInForce(f"GB 36600：{day} 没有 {'、'.join(absent)} (no such item)")
     screening = np.array([np.where(first, rows[i][0].screening1, rows[i][0].screening2) for i in columns])
     control = np.array([np.where(first, rows[i][0].control1, rows[i][0].control2) for i in columns])
     names = {i: rows[i][0].name for i in columns}

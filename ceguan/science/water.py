@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceguan.science.reasons import Reason, say
-from ceguan.standards.tables import Row, WaterGrade, WaterLimit, WaterRule, in_force, one
+from ceguan.standards.tables import NotInForce, Row, WaterGrade, WaterLimit, WaterRule, in_force, one
 from ceguan.words import Label
 
 Floats = NDArray[np.float64]
@@ -111,11 +111,11 @@ def name_of(item: str, day: date) -> str:
 
 @cache
 def limit(item: str, waterbody: str, day: date) -> WaterLimit:
-    """The row of table 1 for an item in a river or a lake; raises LookupError when the table has none."""
+    """The row of table 1 for an item in a river or a lake; raises NotInForce when the table has none."""
     for row in in_force(WaterLimit, day, item=item, table=1):
         if row.waterbody in ("", waterbody):
             return row
-    raise LookupError(f"GB 3838 表1 没有 {item}（{waterbody}） (no such item)")
+    raise NotInForce(f"GB 3838 表1 没有 {item}（{waterbody}） (no such item)")
 
 
 def item_class(row: WaterLimit, value: Floats) -> Classes:
@@ -145,8 +145,11 @@ def surface_water(
     """Class of each row from the columns given (names of `WaterLimit.item`; default use: AUTO_ITEMS).
 
     `waterbody` per row or for all: river, lake or either (then a class only where both tables agree).
-    `day` chooses the edition. A row without one of `required`, or without any item, has no class.
+    `day` chooses the edition; raises NotInForce when there is none. A row without one of `required`, or without any
+    item, has no class.
     """
+    if not in_force(WaterLimit, day, table=1):
+        raise NotInForce(f"{WaterLimit.table_file}: {day} 没有有效的版本 (no edition in force)")
     items = tuple(columns)
     n = len(next(iter(columns.values())))
     body = np.broadcast_to(np.asarray(waterbody), n)

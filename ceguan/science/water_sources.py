@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ceguan.science import groundwater, water
 from ceguan.science.water import Classes, Floats
 from ceguan.science.water_bodies import Columns
-from ceguan.standards.tables import Row, WaterLimit, WaterRule, in_force, one
+from ceguan.standards.tables import NotInForce, Row, WaterLimit, WaterRule, in_force, one
 from ceguan.words import Label
 
 KINDS = ("river", "lake", "groundwater")
@@ -53,7 +53,7 @@ class Source:
 def source(columns: Columns, kind: str, day: date) -> Source:
     """Compliance of each sample of a drinking-water source; `kind`: river, lake or groundwater.
 
-    Raises LookupError for an item that the standard of this kind does not have.
+    Raises NotInForce for an item that the standard of this kind does not have.
     """
     rule = one(WaterRule, day, rule="drinking_class_ground" if kind == "groundwater" else "drinking_class")
     aside = in_force(WaterRule, day, rule=f"drinking_apart_{kind}")
@@ -77,7 +77,7 @@ def _surface(item: str, value: Floats, kind: str, day: date) -> Classes:
     if rows:
         return water.item_class(rows[0], value)
     if not in_force(WaterLimit, day, item=item):
-        raise LookupError(f"GB 3838 没有 {item} (no such item)")
+        raise NotInForce(f"GB 3838 没有 {item} (no such item)")
     return np.zeros(len(value), np.int8)
 
 

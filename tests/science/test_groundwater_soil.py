@@ -56,7 +56,9 @@ def test_radioactivity_over_class_iii_is_iv_the_better_of_two_equal_limits():
 
 
 def test_smell_present_is_class_v():
-    assert groundwater.groundwater({"odour": np.array([0.0, 1.0])}, DAY).klass.tolist() == [1, 5]
+    found = groundwater.groundwater({"odour": np.array([0.0, 1.0])}, DAY)
+    assert found.klass.tolist() == [1, 5]
+    assert "嗅和味 有" in found.explain(1).zh
 
 
 def test_the_worst_item_decides_and_the_sentence_has_value_and_clause():
@@ -141,6 +143,11 @@ def test_without_ph_there_is_no_verdict_where_it_matters():
         soil.agricultural({"hch": np.array([0.2])}, np.array([math.nan]), "other", DAY).verdict[0]
         == soil.OVER_SCREENING
     )
+
+
+def test_an_item_left_out_for_want_of_ph_is_named_beside_the_verdict_of_the_others():
+    found = soil.agricultural({"cd": np.array([9.0]), "hch": np.array([0.01])}, np.array([math.nan]), "other", DAY)
+    assert found.explain(0).zh.endswith("；镉缺 pH，未评价")
 
 
 @pytest.mark.parametrize("row", of(ConstructionSoil))

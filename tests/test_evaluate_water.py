@@ -1,0 +1,190 @@
+"""`ceguan evaluate` for sections, rivers, lakes, cities, groundwater and soil: columns, units, law, what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ceguan.cli import main
+
+
+@pytest.fixture
+def judge(tmp_path, capfd):
+    """Run a verb on the text of a CSV; gives (exit code, rows, standard error)."""
+
+    def go(verb, text, *options):
+        path = tmp_path / "in.csv"
+        path.write_text(text, encoding="utf-8")
+        code = main(["evaluate", verb, str(path), *options])
+        out, err = capfd.readouterr()
+        return code, list(csv.DictReader(io.StringIO(out))), err
+
+    return go
+
+
+SECTION = """section,river,time,氨氮(mg/L),CODMn,总磷,ph,do_mgL,铅_ugL,tn
+甲,东河,2026-01-05,0.5,3,0.1,7.2,8,5,2
+甲,东河,2026-02-05,1.9,9,0.1,7.2,8,<10,2
+乙,东河,2026-01-05,0.1L,3,0.1,7.2,8,60,2
+"""
+
+
+def test_headings_are_keys_names_and_units_and_the_mean_of_the_period_is_judged(judge):
+    code, rows, err = judge("surface-water-section", SECTION)
+    assert (code, err) == (0, "")
+    first, second = rows
+    assert (first["section"], first["samples"], first["class"], first["grade"], first["colour"]) == (
+        "甲", "2", "Ⅳ", "轻度污染", "黄色",
+    )  # fmt: skip
+    assert first["main_items"] == "氨氮(0.2)"
+    assert first["reason"] == "Ⅳ类：氨氮 1.2 mg/L 超过Ⅲ类限值 1（GB 3838-2002 表1）"
+    assert second["main_items"] == "铅(0.2)"  # 60 μg/L against 0.05 mg/L
+    assert "化学需氧量" in first["missing"]
+    assert first["total_nitrogen"] == "", "the table has no total nitrogen for rivers"
+
+
+def test_below_detection_counts_half(judge):
+    rows = judge("surface-water-section", SECTION, "--period", "month")[1]
+    by_name = {(r["section"], r["period"]): r for r in rows}
+    assert set(by_name) == {("甲", "2026-01"), ("甲", "2026-02"), ("乙", "2026-01")}
+    _, rows, _ = judge("surface-water-section", "section,nh3n\nA,0.32L\nB,0.28L\n")
+    assert [r["class"] for r in rows] == ["Ⅱ", "Ⅰ"]  # 0.16 and 0.14 against 0.15
+
+
+def test_a_river_of_few_sections_by_means_and_of_many_by_shares(judge):
+    _, [river], _ = judge("surface-water-section", SECTION, "--by", "river")
+    assert (river["method"], river["class"], river["sections"]) == ("断面均值", "Ⅲ", "2")
+    assert river["main_items"] == "甲：氨氮(0.2)；乙：铅(0.2)"
+    many = "section,basin,nh3n\n" + "".join(f"S{i},北江,{1.8 if i < 2 else 0.1}\n" for i in range(10))
+    _, [basin], _ = judge("surface-water-section", many, "--by", "basin")
+    assert (basin["method"], basin["grade"], basin["share_1_3"], basin["main_items"]) == (
+        "类别比例", "良好", "80", "氨氮(20.0%)",
+    )  # fmt: skip
+
+
+def test_a_lake_is_judged_by_its_points_with_total_nitrogen_apart(judge):
+    text = "lake,section,nh3n,tp,tn\nL,1,0.1,0.04,1.2\nL,1,0.1,0.02,1.2\nL,2,0.1,0.09,1.2\n"
+    _, [lake], _ = judge("surface-water-section", text, "--by", "lake")
+    assert (lake["class"], lake["main_items"], lake["total_nitrogen"]) == ("Ⅳ", "总磷(0.2)", "Ⅳ")  # (0.03 + 0.09) / 2
+
+
+def test_ph_may_be_averaged_by_its_hydrogen_ions(judge):
+    text = "section,ph\nA,5.0\nA,7.4\n"
+    assert judge("surface-water-section", text)[1][0]["class"] == "Ⅰ"  # 6.2
+    assert judge("surface-water-section", text, "--ph", "hydrogen")[1][0]["class"] == "劣Ⅴ"  # 5.3
+
+
+def test_a_misspelt_item_is_said_and_not_passed_over(judge):
+    _, _, err = judge("surface-water-section", "section,nh3n,氨气\nA,0.1,9\n")
+    assert "氨气" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "text", "options", "says"),
+    [
+        ("surface-water-section", "section,nh3n\nA,0.1\nB,x\n", (), ["第 3 行", "列 nh3n"]),
+        ("surface-water-section", "section,nh3n_kgm3\nA,0.1\n", (), ["列 nh3n_kgm3", "kg/m3"]),
+        ("surface-water-section", "section,nh3n,氨氮\nA,0.1,0.1\n", (), ["nh3n", "氨氮", "同一项目"]),
+        ("surface-water-section", "section,name\nA,B\n", (), ["没有一列"]),
+        ("surface-water-section", "nh3n\n0.1\n", (), ["缺少列", "section"]),
+        ("surface-water-section", "section,nh3n\nA,0.1\n", ("--period", "year"), ["时间列"]),
+        ("surface-water-section", "section,nh3n\nA,0.1\n", ("--by", "river"), ["缺少列", "river"]),
+        ("surface-water-section", "section,nh3n,waterbody\nA,0.1,sea\n", (), ["第 2 行", "waterbody"]),
+        ("surface-water-section", "section,nh3n,waterbody\nA,1,river\nA,1,lake\n", (), ["既有河流又有湖库"]),
+        ("surface-water-section", "section,nh3n,time\nA,1,2001-01-01\n", (), ["surface_water.csv", "2001-01-01"]),
+        ("tli", "lake,x\nA,1\n", (), ["chla"]),
+        ("cwqi", "city,section,nh3n\nA,1,1\n", ("--base", "2025"), ["基准时段 2025"]),
+        ("groundwater", "well\nA\n", (), ["没有一列"]),
+        ("groundwater", "well,fe,date\nA,1,2017-05-01\n", (), ["groundwater.csv", "2017-05-01"]),
+        ("soil", "cd\n1\n", ("--land-use", "agricultural"), ["缺少列", "ph"]),
+        ("soil", "cd,land\n1,3\n", ("--land-use", "construction"), ["第 2 行", "land"]),
+    ],
+)
+def test_a_fault_is_one_line_that_says_where(judge, verb, text, options, says):
+    code, rows, err = judge(verb, text, *options)
+    assert (code, rows) == (2, [])
+    assert err.count("\n") == 1, err
+    assert all(part in err for part in says), err
+
+
+def test_the_edition_may_be_asked_for(judge):
+    old = "section,time,ph,do_mgL,codmn_mgL,nh3n_mgL,tp_mgL,waterbody\nA,2001-01-01 08:00,7,8,1,0.1,0.01,river\n"
+    assert judge("surface-water", old)[1][0]["edition"] == ""
+    for asked in (("--edition", "2002"), ("--as-if", "2026-01-01")):
+        assert judge("surface-water", old, *asked)[1][0]["edition"] == "GB 3838-2002"
+    ground = "well,fe,date\nA,0.2,2017-05-01\n"
+    assert judge("groundwater", ground, "--edition", "2017")[1][0]["class"] == "Ⅱ"
+
+
+def test_the_trophic_index_takes_chlorophyll_in_any_unit_and_names_what_is_missing(judge):
+    items = "lake,chla{unit},tp,tn,codmn,sd\nL,{chla},0.05,1,4,1\n"
+    said = [
+        judge("tli", items.format(unit=unit, chla=chla))[1][0]["tli"]
+        for unit, chla in (("", 10), ("_ugL", 10), ("(mg/L)", 0.01), ("（mg/m³）", 10))
+    ]
+    assert len(set(said)) == 1
+    _, [row], _ = judge("tli", "lake,chla,tp,tn,codmn,sd\nL,10,,1,4,1\n")
+    assert (row["tli"], row["state"], row["reason"]) == ("NA", "", "缺总磷，不评价")
+
+
+CITIES = """city,section,time,waterbody,nh3n,codmn,target_class
+甲市,1,2025-05-01,河流,1,6,3
+甲市,1,2026-05-01,河流,0.5,3,3
+乙市,1,2025-05-01,river,0.1,1,2
+乙市,1,2026-05-01,river,0.2,1,2
+丙市,1,2026-05-01,lake,0.5,3,3
+"""
+
+
+def test_cities_are_ranked_with_equals_sharing_a_rank(judge):
+    rows = judge("cwqi", CITIES, "--period", "year")[1]
+    now = {r["city"]: r for r in rows if r["period"] == "2026"}
+    assert [(now[c]["cwqi"], now[c]["rank"]) for c in ("乙市", "甲市", "丙市")] == [
+        (now["乙市"]["cwqi"], "1"), ("1", "2"), ("1", "2"),
+    ]  # fmt: skip
+    assert now["甲市"]["trust"] == "unsure"
+    assert now["丙市"]["cwqi_lake"] == "1"
+    assert "汞" in now["甲市"]["missing"]
+
+
+def test_change_against_a_base_leaves_out_clean_cities_and_those_without_a_base(judge):
+    rows = judge("cwqi", CITIES, "--period", "year", "--base", "2025")[1]
+    now = {r["city"]: (r["change"], r["change_rank"]) for r in rows if r["period"] == "2026"}
+    assert now == {"甲市": ("-0.5", "1"), "乙市": ("NA", "NA"), "丙市": ("NA", "NA")}
+
+
+def test_groundwater_by_item_with_units_detection_limits_and_words(judge):
+    text = (
+        "well,氨氮,苯_mgL,嗅和味,阴离子表面活性剂\nW1,0.6,0.005,无,\nW2,0.01,,有,\nW3,,,,0.05L\nW4,,,,0.025\nW5,,,,\n"
+    )
+    rows = judge("groundwater", text)[1]
+    assert [(r["well"], r["class"], r["worst_items"]) for r in rows] == [
+        ("W1", "Ⅳ", "氨氮"), ("W2", "Ⅴ", "嗅和味"), ("W3", "Ⅰ", ""), ("W4", "Ⅱ", "阴离子表面活性剂"), ("W5", "NA", ""),
+    ]  # fmt: skip
+    assert rows[0]["edition"] == "GB/T 14848-2017"
+    assert "各项均缺测" in rows[4]["reason"]
+
+
+def test_soil_of_farmland_and_of_building_land(judge):
+    farm = "plot,ph,land,镉,cu\nP1,5.5,水田,0.3,50\nP2,7,果园,0.35,150\nP3,5,,1.6,\n"
+    rows = judge("soil", farm, "--land-use", "agricultural")[1]
+    assert [r["verdict"] for r in rows] == ["低于筛选值", "介于筛选值和管制值之间", "高于管制值"]
+    building = "plot,land,as,六价铬,苯并（a）芘\nP1,1,20,3,0.55\nP2,第二类,61,5.7,1.5\nP3,1,,31,\n"
+    rows = judge("soil", building, "--land-use", "construction")[1]
+    assert [(r["verdict"], r["worst_items"]) for r in rows] == [
+        ("低于筛选值", ""), ("介于筛选值和管制值之间", "砷"), ("高于管制值", "铬(六价)"),
+    ]  # fmt: skip
+
+
+def test_parquet_goes_in_and_comes_out(tmp_path):
+    pq.write_table(pa.table({"well": ["A"], "nh3n": [0.6]}), tmp_path / "in.parquet")
+    out = tmp_path / "out.parquet"
+    assert main(["evaluate", "groundwater", str(tmp_path / "in.parquet"), "-o", str(out)]) == 0
+    assert pq.read_table(out).select(["well", "class", "items"]).to_pylist() == [
+        {"well": "A", "class": "Ⅳ", "items": 1.0}
+    ]
