@@ -20,7 +20,7 @@ $(VENV)/.run: requirements.lock pyproject.toml
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@echo "compiling the kernels (once) …"
-	@$(BIN)/python -c 'from ceguan.intake.hj212 import scan; scan.warm()'
+	@$(BIN)/python -c 'import ceguan.intake.hj212.batch, ceguan.store.bulk'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock

@@ -2,6 +2,7 @@
 
 splitter  bytes → chunks            Splitter(max_frame).feed(data) / settle() / close() → [Chunk]
 scan      many reads → the usual frames scan(buffer, ends) → Scanned; Scanner().feed(data) → [Run]; answers(…)
+batch     bytes → columns               Stream().feed(data) / take() / close() → RecordBatch; table(data)
 crc       the checksum and its two stand-ins
 sm4       the enciphered data area of edition 2025
 frame     chunk → fields and back   of_chunk, decode, quick_head, encode; with the device's key where it is needed

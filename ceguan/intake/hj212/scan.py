@@ -42,9 +42,7 @@ flag        the number, -1 without one        area    first byte of the data are
 qn … mn     first byte and the one behind the last; (-1, -1) for a field that was not sent
 """
 _COLUMNS = HEADS.itemsize // 4
-(_START, _END, _PIECE, _DIALECT, _USUAL, _ANSWER, _FLAG, _AREA, _QN, _, _ST, _, _CN, _, _PW, _, _MN, _) = range(
-    _COLUMNS
-)
+(START, END, PIECE, DIALECT, USUAL, ANSWER, FLAG, AREA, QN, _, ST, _, CN, _, PW, _, MN, _) = range(_COLUMNS)
 
 LONGEST_HEAD = 512
 """Longer heads are left to `quick_head`, so that every answer fits its four length digits."""
@@ -72,16 +70,27 @@ _SILENT = np.array([_number(cn) for cn in sorted(ANSWERS)])
 _LITERALS = np.frombuffer(b"QN=ST=CN=PW=MN=;Flag=CP=&&ST=91;CN=;", np.uint8)  # places in it: see _read_head, _answers
 
 
-def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """numba with its cache, or without where no folder can be written."""
+def as_numbers(heads: NDArray[Any]) -> NDArray[np.int32]:
+    """The same rows as kernels take them: one number for each place."""
+    return np.ascontiguousarray(heads).view(np.int32).reshape(len(heads), _COLUMNS)
 
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+
+_OPTIONS: dict[str, Any] = {"_nrt": False}
+part: Any = njit(**_OPTIONS)
+"""For what a kernel is made of. Kernels allocate nothing: without counting references (which numba does wherever an
+array is handed on) they run half as long again."""
+
+
+def compiled(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A kernel: compiled when the module is imported, kept in numba's cache where a folder can be written."""
+
+    def made(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return njit(signature, cache=True, nogil=True)(function)
+            return njit(signature, cache=True, nogil=True, **_OPTIONS)(function)
         except (RuntimeError, OSError):
-            return njit(signature, nogil=True)(function)
+            return njit(signature, nogil=True, **_OPTIONS)(function)
 
-    return compiled
+    return made
 
 
 class Scanned(NamedTuple):
@@ -206,8 +215,7 @@ def answers(buffer: bytes | bytearray | memoryview | Bytes, heads: NDArray[Any])
     """
     out = np.empty(len(heads) * (LONGEST_HEAD + 96), np.uint8)
     ends = np.empty(len(heads), np.int64)
-    rows = np.ascontiguousarray(heads).view(np.int32).reshape(len(heads), _COLUMNS)
-    size = _answers(as_bytes(buffer), rows, _CRC, _LITERALS, out, ends)
+    size = _answers(as_bytes(buffer), as_numbers(heads), _CRC, _LITERALS, out, ends)
     return out[:size].data, ends
 
 
@@ -219,7 +227,7 @@ def warm() -> None:
 # ── kernels: numba finds the types ────────────────────────────────────────────────────────────────────────────────
 
 
-@njit
+@part
 def _folded(data, words, begin, end):
     """XOR of the bytes by address (mod 8), and whether a line feed or a # is among them: eight bytes at a time."""
     lanes, seen = np.uint64(0), False
@@ -243,7 +251,7 @@ def _folded(data, words, begin, end):
     return lanes, seen
 
 
-@njit
+@part
 def _hj212(lanes, begin, end, table):
     """CRC of HJ 212 from the folded bytes (crc.py); 0xFFFF for none."""
     if begin == end:
@@ -255,7 +263,7 @@ def _hj212(lanes, begin, end, table):
     return value
 
 
-@njit
+@part
 def _modbus(data, begin, end, step):
     value = 0xFFFF
     for at in range(begin, end):
@@ -263,7 +271,7 @@ def _modbus(data, begin, end, step):
     return value
 
 
-@njit
+@part
 def _dialect(data, begin, end, lanes, sent, table):
     """Place in crc.DIALECTS, -1 for none; as crc.dialect_of."""
     if _hj212(lanes, begin, end, table) == sent:
@@ -274,7 +282,7 @@ def _dialect(data, begin, end, lanes, sent, table):
     return 2 if (value & 255) << 8 | value >> 8 == sent else -1
 
 
-@njit
+@part
 def _checksum(data, words, begin, end, dialect, table):
     if dialect == 0:
         return _hj212(_folded(data, words, begin, end)[0], begin, end, table)
@@ -282,14 +290,14 @@ def _checksum(data, words, begin, end, dialect, table):
     return value if dialect == 1 else (value & 255) << 8 | value >> 8
 
 
-@njit
+@part
 def _four(data, at):
     return (
         np.int64(data[at]) << 24 | np.int64(data[at + 1]) << 16 | np.int64(data[at + 2]) << 8 | np.int64(data[at + 3])
     )
 
 
-@njit
+@part
 def _clean(data, begin, end):
     """Neither a line feed nor ## between."""
     for at in range(begin, end):
@@ -298,7 +306,7 @@ def _clean(data, begin, end):
     return True
 
 
-@njit
+@part
 def _plain(data, words, begin, end):
     """Whether an area is ASCII and does not begin like a printed cipher: else its CRC may only happen to fit."""
     high = np.uint64(0)
@@ -313,7 +321,7 @@ def _plain(data, words, begin, end):
     return high & _HIGH == 0 and (begin == end or data[begin] != _BRACE)
 
 
-@njit
+@part
 def _claimed(data, head, limit, most):
     """Where the claimed segment and its CRC end; 0 if no length stands here, -1 if it is cut off by the limit."""
     length = 0
@@ -331,7 +339,7 @@ def _claimed(data, head, limit, most):
     return head + 10 + length if length + 10 <= most else 0
 
 
-@njit
+@part
 def _proved(data, words, head, limit, most, table, hexes):
     """(end of the usual frame at head with its CR LF, dialect); end 0 if there is none, -1 if it is cut off."""
     end = _claimed(data, head, limit, most)
@@ -355,7 +363,7 @@ def _proved(data, words, head, limit, most, table, hexes):
     return (end + 2 if dialect >= 0 else 0), dialect
 
 
-@njit
+@part
 def _stands(data, at, limit, literals, begin, end):
     """Whether literals[begin:end] stands at `at`."""
     if at + end - begin > limit:
@@ -366,12 +374,12 @@ def _stands(data, at, limit, literals, begin, end):
     return True
 
 
-@njit
+@part
 def _read_head(data, begin, end, word, literals, row):
     """Fill in the fields of a usual head (frame._USUAL_HEAD); False if it is none. The segment is data[begin:end]."""
     at, limit = begin, min(end, begin + LONGEST_HEAD)
     for k in range(5):  # QN ST CN PW MN
-        place = _QN + 2 * k
+        place = QN + 2 * k
         row[place] = row[place + 1] = -1
         if not _stands(data, at, limit, literals, 3 * k, 3 * k + 3):
             if k == 0:
@@ -386,24 +394,24 @@ def _read_head(data, begin, end, word, literals, row):
             if at >= limit or data[at] != 59:
                 return False
             at += 1
-    row[_FLAG] = -1
+    row[FLAG] = -1
     if _stands(data, at, limit, literals, 15, 21):
         at, digits, value = at + 6, 0, 0
         while at < limit and digits < 4 and 48 <= data[at] <= 57:
             value, digits, at = value * 10 + (data[at] - 48), digits + 1, at + 1
         if digits == 0 or digits == 4:
             return False
-        row[_FLAG] = value
+        row[FLAG] = value
     if at < limit and data[at] == 59:
         at += 1
-    row[_AREA] = at + 5
+    row[AREA] = at + 5
     return _stands(data, at, limit, literals, 21, 26) and at + 7 <= end and data[end - 1] == 38 and data[end - 2] == 38
 
 
-@njit
+@part
 def _answer(data, row, notices, silent):
     """9013, 9014 or 0, as answers.answer_to."""
-    begin, end = row[_CN], row[_CN + 1]
+    begin, end = row[CN], row[CN + 1]
     if end == begin:
         return 0
     if end - begin == 4:
@@ -414,10 +422,10 @@ def _answer(data, row, notices, silent):
         for one in notices:
             if cn == one:
                 return 9013
-    return 9014 if row[_FLAG] >= 0 and row[_FLAG] & 1 else 0
+    return 9014 if row[FLAG] >= 0 and row[FLAG] & 1 else 0
 
 
-@_compiled(
+@compiled(
     "i8(Array(u1, 1, 'C', readonly=True), i8, i8[::1], i8, u2[:, ::1], u1[::1], b1[::1],"
     " Array(u1, 1, 'C', readonly=True), i8[::1], i8[::1], i4[:, ::1], i8[::1], b1[::1])"
 )
@@ -434,26 +442,26 @@ def _scan(data, begin, ends, most, table, hexes, word, literals, notices, silent
             if end <= 0:
                 break
             row = heads[count]
-            row[_START], row[_END], row[_PIECE], row[_DIALECT], row[_ANSWER] = head, end, piece, dialect, 0
-            row[_USUAL] = _read_head(data, head + 6, end - 6, word, literals, row) and _plain(
-                data, words, row[_AREA], end - 8
+            row[START], row[END], row[PIECE], row[DIALECT], row[ANSWER] = head, end, piece, dialect, 0
+            row[USUAL] = _read_head(data, head + 6, end - 6, word, literals, row) and _plain(
+                data, words, row[AREA], end - 8
             )
-            if row[_USUAL]:
-                row[_ANSWER] = _answer(data, row, notices, silent)
+            if row[USUAL]:
+                row[ANSWER] = _answer(data, row, notices, silent)
             at, count = end, count + 1
         rests[piece], cut[piece] = at, end == -1
         at = limit
     return count
 
 
-@njit
+@part
 def _copy(out, at, source, begin, end):
     for k in range(end - begin):
         out[at + k] = source[begin + k]
     return at + end - begin
 
 
-@njit
+@part
 def _decimal(out, at, number):
     for unit in (100, 10, 1):
         if number >= unit or unit == 1:
@@ -462,10 +470,10 @@ def _decimal(out, at, number):
     return at
 
 
-@njit
+@part
 def _field(out, at, data, row, k, literals):
     """NAME=value; of the k-th of QN ST CN PW MN, nothing if it was not sent."""
-    begin, end = row[_QN + 2 * k], row[_QN + 2 * k + 1]
+    begin, end = row[QN + 2 * k], row[QN + 2 * k + 1]
     if begin < 0:
         return at
     at = _copy(out, at, literals, 3 * k, 3 * k + 3)
@@ -474,17 +482,17 @@ def _field(out, at, data, row, k, literals):
     return at + 1
 
 
-@njit
+@part
 def _segment(out, at, data, row, literals):
     """answers._segment_2005 or _segment_2017; where it ends."""
-    flag = row[_FLAG]
+    flag = row[FLAG]
     late = flag >> 2 == 1 or flag >> 2 == 2
     if late:
         at = _field(out, at, data, row, 0, literals)
     at = _copy(out, at, literals, 26, 35)  # ST=91;CN=
-    at = _decimal(out, at, row[_ANSWER] // 1000)
+    at = _decimal(out, at, row[ANSWER] // 1000)
     at = _decimal(out, at, 0)
-    at = _decimal(out, at, row[_ANSWER] % 100)
+    at = _decimal(out, at, row[ANSWER] % 100)
     out[at] = 59
     at = _field(out, at + 1, data, row, 3, literals)
     at = _field(out, at, data, row, 4, literals)
@@ -495,13 +503,13 @@ def _segment(out, at, data, row, literals):
     if not late:
         begin = at
         at = _field(out, at, data, row, 0, literals)
-        if row[_ANSWER] == 9014:
+        if row[ANSWER] == 9014:
             at = _field(out, at, data, row, 2, literals)
         at -= at > begin
     return _copy(out, at, literals, 24, 26)  # &&
 
 
-@_compiled(
+@compiled(
     "i8(Array(u1, 1, 'C', readonly=True), i4[:, ::1], u2[:, ::1], Array(u1, 1, 'C', readonly=True), u1[::1], i8[::1])"
 )
 def _answers(data, heads, table, literals, out, ends):
@@ -509,7 +517,7 @@ def _answers(data, heads, table, literals, out, ends):
     at = 0
     for k in range(len(heads)):
         row = heads[k]
-        if row[_ANSWER]:
+        if row[ANSWER]:
             begin = at + 6
             end = _segment(out, begin, data, row, literals)
             length = end - begin
@@ -517,7 +525,7 @@ def _answers(data, heads, table, literals, out, ends):
             for place in range(4):
                 out[at + 5 - place] = 48 + length % 10
                 length //= 10
-            value = _checksum(out, words, begin, end, row[_DIALECT], table)
+            value = _checksum(out, words, begin, end, row[DIALECT], table)
             for place in range(4):
                 digit = (value >> (12 - 4 * place)) & 15
                 out[end + place] = 48 + digit + 7 * (digit > 9)
