@@ -132,6 +132,7 @@ class Device(models.Model):
     every_seconds = models.IntegerField("应到间隔（秒）", default=600)
     units = models.JSONField("确认的单位", default=dict)
     crc_dialects = models.JSONField("确认的 CRC 方言", default=list, blank=True)  # beside the standard's own
+    fill_gaps = models.BooleanField("自动补缺", default=True)
     adopted_at = models.DateTimeField("接入时间", auto_now_add=True)
     adopted_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
     take_held = models.BooleanField("补收接入前暂存的帧", default=True)

@@ -40,6 +40,7 @@ from ceguan.store.ledger import (
     Batch,
     Decision,
     DeviceDay,
+    Fill,
     Flag,
     Gap,
     Heard,
@@ -68,6 +69,7 @@ __all__ = [
     "Batch",
     "Decision",
     "DeviceDay",
+    "Fill",
     "Flag",
     "Gap",
     "Heard",
@@ -307,6 +309,11 @@ class Store:
         found = (self._db.execute(sql, (frame,)).fetchone() for frame in frames)
         return {row[0]: Quarantined._make((*row[:7], orjson.loads(row[7]))) for row in found if row}
 
+    def held_times(self, mn: str, start: int, end: int) -> list[int]:
+        """Times in [start, end) of which readings of a device are in quarantine."""
+        sql = "SELECT DISTINCT ts FROM quarantine WHERE state = 'held' AND mn = ? AND ts >= ? AND ts < ?"
+        return [ts for (ts,) in self._db.execute(sql, (mn, start, end))]
+
     def quarantine_counts(self) -> dict[str, int]:
         """MN → frames in quarantine."""
         return dict(self._db.execute("SELECT mn, count(*) FROM quarantine WHERE state = 'held' GROUP BY mn"))
@@ -314,6 +321,24 @@ class Store:
     def gaps(self, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
         """Missing stretches that touch [start, end), with their cause."""
         return query.gaps(self._db, series, kind, start, end)
+
+    def gaps_since(self, kind: int, start: int, causes: Sequence[str]) -> list[tuple[int, int, int]]:
+        """(series, from, to) of gaps of all series that begin at `start` or later and have one of these causes."""
+        return query.gaps_since(self._db, kind, start, causes)
+
+    def fills(
+        self,
+        mns: Sequence[str] | None = None,
+        kind: int | None = None,
+        start: int | None = None,
+        states: Sequence[str] | None = None,
+    ) -> list[Fill]:
+        """Missing stretches that devices are or were asked for, the newest first; `start`: beginning there or later."""
+        return query.fills(self._db, mns, kind, start, states)
+
+    def times(self, series: Sequence[int], kind: int, start: int, end: int) -> list[tuple[int, int]]:
+        """(series, ts) of the readings that lie in the ledger – not in sealed months – sorted."""
+        return query.times(self._db, series, kind, start, end)
 
     # ── house-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 

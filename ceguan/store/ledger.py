@@ -186,6 +186,20 @@ class Gap(NamedTuple):
     cause: str
 
 
+class Fill(NamedTuple):
+    """A missing stretch of a device and how far filling it has come; `why`: a return code, or a cause in words."""
+
+    mn: str
+    kind: int
+    ts_from: int
+    ts_to: int
+    state: str
+    tries: int
+    command: int | None
+    changed: float
+    why: str
+
+
 class Ledger:
     """The writer's door to readings.db; holds an exclusive lock until `close`. For reading see `Store`.
 
@@ -392,8 +406,21 @@ class Batch:
             days,
         )
 
-    def put_gaps(self, series: int, kind: int, start: int, end: int, gaps: Iterable[Gap], found_at: float) -> None:
-        """Replace the gaps of a series that begin in [start, end). A gap that stays keeps its `found_at`."""
+    def put_gaps(
+        self, series: int, kind: int, start: int, end: int, gaps: Sequence[Gap], found_at: float, grow: bool = False
+    ) -> None:
+        """Replace the gaps of a series that begin in [start, end). A gap that stays keeps its `found_at`.
+
+        With `grow` the gap that ends at `start` with the same cause grows instead of another one beside it.
+        """
+        if grow and gaps and gaps[0].ts_from == start:
+            last = "SELECT max(ts_from) FROM gap WHERE series = ? AND kind = ? AND ts_from < ?"
+            grown = self._db.execute(
+                f"""UPDATE gap SET ts_to = ? WHERE series = ? AND kind = ? AND ts_to = ? AND cause = ?
+                    AND ts_from = ({last})""",
+                (gaps[0].ts_to, series, kind, start, gaps[0].cause, series, kind, start),
+            )
+            gaps = gaps[1:] if grown.rowcount else gaps
         key = (series, kind, start, end)
         where = "series = ? AND kind = ? AND ts_from >= ? AND ts_from < ?"
         found = dict(self._db.execute(f"SELECT ts_from, found_at FROM gap WHERE {where}", key))
@@ -402,6 +429,11 @@ class Batch:
             "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?)",
             [(series, kind, *gap, found.get(gap.ts_from, found_at)) for gap in gaps],
         )
+
+    def replace_fills(self, gone: Iterable[tuple[str, int, int]], rows: Iterable[Fill]) -> None:
+        """Rows (MN, kind, ts_from) that go, and those that come in their place."""
+        self._db.executemany("DELETE FROM fill WHERE mn = ? AND kind = ? AND ts_from = ?", gone)
+        self._db.executemany(f"INSERT INTO fill VALUES ({_marks(9)})", rows)
 
     def note(self, key: str, value: Any) -> None:
         """Remember a small fact (JSON) exactly if this batch commits."""

@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 
 from ceguan.store import columns, history
-from ceguan.store.ledger import MANIFEST_IN_FORCE
+from ceguan.store.ledger import MANIFEST_IN_FORCE, Fill
 from ceguan.words import READING_COLUMNS, Outcome
 
 Versions = Literal["force", "all"]
@@ -298,6 +298,31 @@ def gaps(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float,
     )
 
 
+def gaps_since(db: sqlite3.Connection, kind: int, start: int, causes: Sequence[str]) -> list[tuple[int, int, int]]:
+    """See `Store.gaps_since`."""
+    marks = ", ".join("?" * len(causes))
+    sql = f"SELECT series, ts_from, ts_to FROM gap WHERE kind = ? AND ts_from >= ? AND cause IN ({marks})"
+    return db.execute(sql, (kind, start, *causes)).fetchall()
+
+
+def fills(
+    db: sqlite3.Connection, mns: Sequence[str] | None, kind: int | None, start: int | None, states: Sequence[str] | None
+) -> list[Fill]:
+    """See `Store.fills`."""
+    conditions, arguments = _where(("mn", mns), ("kind", kind), ("state", states))
+    if start is not None:
+        conditions, arguments = f"{conditions} AND ts_from >= ?", [*arguments, start]
+    sql = f"SELECT {', '.join(Fill._fields)} FROM fill WHERE {conditions} ORDER BY ts_from DESC"
+    return [Fill(*row) for row in db.execute(sql, arguments)]
+
+
+def times(db: sqlite3.Connection, series: Sequence[int], kind: int, start: int, end: int) -> list[tuple[int, int]]:
+    """See `Store.times`."""
+    sql = """SELECT r.series, r.ts FROM json_each(?) s CROSS JOIN reading r ON r.series = s.value
+             WHERE r.kind = ? AND r.ts >= ? AND r.ts < ? AND r.ver = 0 ORDER BY r.series, r.ts"""
+    return db.execute(sql, (_json_ints(series), kind, start, end)).fetchall()
+
+
 def thin(table: pa.Table, points: int, column: str = "value_in_force") -> pa.Table:
     """At most `points` rows of one series (sorted by ts) that draw the same line.
 
@@ -357,8 +382,14 @@ def _where(*given: tuple[str, Any]) -> tuple[str, list[Any]]:
             continue
         several = not isinstance(wanted, (int, str))
         conditions.append(f"{name} IN (SELECT value FROM json_each(?))" if several else f"{name} = ?")
-        arguments.append(_json_ints(wanted) if several else wanted)
+        arguments.append(_json_list(wanted) if several else wanted)
     return " AND ".join(conditions), arguments
+
+
+def _json_list(values: Iterable[int] | Iterable[str]) -> str:
+    listed = list(values)
+    texts = bool(listed) and isinstance(listed[0], str)
+    return orjson.dumps(listed).decode() if texts else _json_ints(listed)  # type: ignore[arg-type]
 
 
 def _json_ints(numbers: Iterable[int]) -> str:

@@ -176,7 +176,21 @@ RECEIVING = """
     CREATE INDEX quarantine_held ON quarantine (mn, cause) WHERE state = 'held';
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING)
+FILLING = """
+    -- Missing stretches [ts_from, ts_to) of a device as it is asked for them, and how each ended (watch.fill).
+    CREATE TABLE fill (
+        mn TEXT NOT NULL, kind INTEGER NOT NULL, ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL,
+        state TEXT NOT NULL, tries INTEGER NOT NULL,
+        command INTEGER,               -- id of the command in the business database that asked last
+        changed REAL NOT NULL, why TEXT NOT NULL,
+        PRIMARY KEY (mn, kind, ts_from)
+    ) WITHOUT ROWID;
+    CREATE INDEX fill_open ON fill (state) WHERE state IN ('waiting', 'asked');
+    CREATE INDEX fill_by_time ON fill (kind, ts_from);
+    CREATE INDEX gap_by_time ON gap (kind, ts_from);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING)
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -5,7 +5,8 @@
 2. What that touched was remembered in the same transaction (note "dirty"); now it is tested and judged, and flags,
    verdicts and gaps are written in a second transaction that also forgets it.
 3. Verdicts that are news to people wait in that transaction's note "outbox" until their findings are made.
-4. Once nothing more has arrived: gaps up to the present, status of every point, silent outlets.
+4. Once nothing more has arrived: gaps up to the present, requests to devices for what is missing, status of every
+   point, silent outlets.
 Each part can be done again after a crash without a second effect.
 """
 
@@ -30,9 +31,10 @@ from ceguan.store import Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Ver
 from ceguan.watch import findings, gaps, judge, windows
 from ceguan.watch import status as statuses
 from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
+from ceguan.watch.fill import Filler, asked
 from ceguan.watch.materialise import Gates, Materialiser, Taken
 from ceguan.watch.models import Finding, PointStatus
-from ceguan.watch.register import Point, Register, Series
+from ceguan.watch.register import Point, Register, Series, interval_seconds
 from ceguan.watch.thresholds import threshold
 from ceguan.watch.windows import Track
 from ceguan.words import BEIJING, Kind, Outcome, PointKind, Status, beijing
@@ -41,6 +43,8 @@ log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 12_000
 STATUS_SECONDS = 10
+MINUTE_DAYS = 2
+"""How many days back the first look for missing minutes goes."""
 FORGET_HOURS = 400 * 24
 """For how many hours it is remembered whether anything at all was received."""
 LATE_APART = 48 * HOUR
@@ -65,6 +69,7 @@ class Report:
     findings: int = 0
     changes: int = 0
     gaps: int = 0
+    fills: int = 0
     caught_up: bool = True
     backlog_bytes: int = 0
     seconds: float = 0.0
@@ -83,6 +88,7 @@ class Late(NamedTuple):
     """A stretch of a point whose gaps have to be looked at again."""
 
     point: int
+    kind: Kind
     start: int
     end: int
 
@@ -134,6 +140,7 @@ class Clockwork:
             self._tell(now, report)
             if report.caught_up:
                 self._sweep(now, report)
+                report.fills = self.filler.step(now, report.gaps > 0)
                 self._statuses(now, report)
         except BaseException:
             self._resume()
@@ -165,6 +172,9 @@ class Clockwork:
         self._outbox: list[tuple[int, int | None]] = [(n, before) for n, before in note("outbox") or ()]
         self._begun = {int(series): first for series, first in (note("begun") or {}).items()}
         self._gaps_until: int | None = note("gaps_until")
+        self._minutes_begun = {int(series): first for series, first in (note("minutes_begun") or {}).items()}
+        self._minutes_until: int | None = note("minutes_until")
+        self.filler = Filler(self.store, self.register, self.settings)
         self._in_doubt = self.store.held_dialects()
         self._unknown = {device["mn"] for device in self.store.unknown_devices()}
         self._newest: dict[int, int] = {}
@@ -178,7 +188,7 @@ class Clockwork:
 
     def _gates(self) -> Gates:
         values = self.settings
-        return Gates(values.future_minutes * 60, values.old_days * DAY, values.history_days * DAY, lambda *_: False)
+        return Gates(values.future_minutes * 60, values.old_days * DAY, values.history_days * DAY, asked)
 
     def _packets(self) -> dict[str, float]:
         days = self.store.device_days("0000-01-01", "9999-12-31")
@@ -292,7 +302,8 @@ class Clockwork:
             report.flags = sum(batch.add_flags(run, flags) for run, flags in found.tests)
             stored = batch.add_verdicts(found.verdicts)
             for late in found.late:
-                report.gaps += self._put_gaps(batch, self.register.points[late.point], late.start, late.end, now)
+                look = self._put_minute_gaps if late.kind == Kind.MINUTE else self._put_gaps
+                report.gaps += look(batch, self.register.points[late.point], late.start, late.end, now)
             self._stored = {one.id: one for one in stored}
             news = ((one.id, one.previous) for one in stored if one.verdict.outcome in NEWS or one.previous is not None)
             self._outbox += news
@@ -335,12 +346,17 @@ class Clockwork:
             if point.kind in OUTLETS:
                 found.flat.append((point, track))
         found.verdicts.extend(judge.hours(point, tracks, hours, self._minute_tracks(point, first, end), now))
-        if self._gaps_until is not None and first < self._gaps_until:
-            start = day_start(PointKind.AIR, first)
+        self._late(point, Kind.HOUR, hours, self._gaps_until, found)
+
+    @staticmethod
+    def _late(point: Point, kind: Kind, hours: list[int], until: int | None, found: Found) -> None:
+        """Readings came of days whose gaps have been named already."""
+        if until is not None and hours[0] < until:
             last = day_start(PointKind.AIR, hours[-1]) + DAY
-            found.late.append(Late(point.id, start, min(last, self._gaps_until)))
+            found.late.append(Late(point.id, kind, day_start(PointKind.AIR, hours[0]), min(last, until)))
 
     def _minutes(self, point: Point, hours: list[int], now: float, found: Found) -> None:
+        self._late(point, Kind.MINUTE, hours, self._minutes_until, found)
         tracks = windows.read(self.store, point, Kind.MINUTE, hours[0], hours[-1] + HOUR)
         for track in tracks.values():
             found.tests.extend(windows.outcomes(track, hours[0], hours[-1] + HOUR, now))
@@ -465,7 +481,7 @@ class Clockwork:
     # ---- 4. gaps and status
 
     def _sweep(self, now: float, report: Report) -> None:
-        """Give every missing hour a cause, up to the last hour for which one need not wait any more."""
+        """Give what is missing a cause, up to the last hour for which one need not wait any more."""
         end = int(now - threshold("gap_minutes") * 60) // HOUR * HOUR
         if self._gaps_until is not None and end <= self._gaps_until:
             return
@@ -473,9 +489,14 @@ class Clockwork:
         with self.store.ledger.batch() as batch:
             for point in self.register.points.values():
                 report.gaps += self._put_gaps(batch, point, start, end, now)
+            minutes = end - MINUTE_DAYS * DAY if self._minutes_until is None else self._minutes_until
+            for point in self.register.points.values():
+                report.gaps += self._put_minute_gaps(batch, point, minutes, end, now)
             batch.note("begun", {str(series): first for series, first in self._begun.items()})
+            batch.note("minutes_begun", {str(series): first for series, first in self._minutes_begun.items()})
             batch.note("gaps_until", end)
-        self._gaps_until = end
+            batch.note("minutes_until", end)
+        self._gaps_until = self._minutes_until = end
 
     def _put_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
         """Replace the gaps of a point in [start, end), which begins and ends at midnight or at the last sweep."""
@@ -494,14 +515,35 @@ class Clockwork:
             count += len(missing)
         return count
 
-    def _known(self, point: Point, found: dict[int, Any], start: int, end: int) -> gaps.Known:
+    def _put_minute_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
+        """The same for the minutes of series that send any; the interval between them is that of the device."""
+        if point.closed_on is not None or not point.devices:
+            return 0
+        every, count = interval_seconds(Kind.MINUTE, point), 0
+        found = windows.hot_times(self.store, point, Kind.MINUTE, start, end)
+        for series, ts in found.items():
+            self._minutes_begun[series] = min(self._minutes_begun.get(series, int(ts[0])), int(ts[0]))
+        begun = [one.id for one in point.series.values() if one.id in self._minutes_begun]
+        if not begun:
+            return 0
+        known, grow = self._known(point, found, start, end, every), start != day_start(PointKind.AIR, start)
+        for series in begun:
+            first = max(start, self._minutes_begun[series])
+            missing = gaps.find(found.get(series, windows.NONE), first, end, known, every)
+            batch.put_gaps(series, Kind.MINUTE, start, end, missing, now, grow)
+            count += len(missing)
+        return count
+
+    def _known(self, point: Point, found: dict[int, Any], start: int, end: int, length: int = HOUR) -> gaps.Known:
         broken: set[int] = set()
+        held: set[int] = set()
         for device in point.devices:
             bad = self.store.bad_frames(start, end + 2 * HOUR, device.mn, 100_000)
             broken |= {int(recv) // HOUR * HOUR for recv in bad["recv"].to_pylist()}
-        present = {hour for ts in found.values() for hour in (ts // HOUR * HOUR).tolist()}
+            held |= {ts // length * length for ts in self.store.held_times(device.mn, start, end)}
+        present = {slot for ts in found.values() for slot in (ts // length * length).tolist()}
         return gaps.Known(
-            point.maintained, present, broken, lambda hour: hour not in self._heard, devices=bool(point.devices)
+            point.maintained, present, held, broken, lambda hour: hour not in self._heard, bool(point.devices), length
         )
 
     def _statuses(self, now: float, report: Report) -> None:

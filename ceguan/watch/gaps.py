@@ -1,8 +1,8 @@
-"""Every missing hour has a cause. Pure: due hours, what else is known about them → gaps.
+"""Every missing hour or minute has a cause. Pure: due times, what else is known about them → gaps.
 
-Causes, as code[:detail]: maintenance:<reason> · platform (nothing at all was received) · bad_frame (the device sent
-something that could not be used) · file (a point without device: not in any imported file) · factor (the device sent
-other factors, not this one) · packet (no packet came).
+Causes, as code[:detail]: maintenance:<reason> · quarantine (what came waits for a person) · platform (nothing at all
+was received) · bad_frame (the device sent something that could not be used) · file (a point without device: not in any
+imported file) · factor (the device sent other factors, not this one) · packet (no packet came).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ceguan.words import Label, PointKind
 
 CAUSES = {
     "maintenance": Label("维护", "maintenance"),
+    "quarantine": Label("收到的数据在隔离中", "what came is in quarantine"),
     "platform": Label("平台未收到任何数据", "the platform received nothing at all"),
     "bad_frame": Label("收到的帧校验不合格或时间不可用", "frames came but were broken or badly dated"),
     "file": Label("导入的文件中没有", "not in any imported file"),
@@ -37,29 +38,31 @@ def explain(cause: str) -> Label:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known about the hours of a point beside its readings."""
+    """What is known about a point beside its readings. Intervals are named by their start."""
 
     maintained: Callable[[int, int], str]  # (start, end) → reason or ""
-    present: Container[int]  # hours in which the point has a reading of any factor
+    present: Container[int]  # intervals in which the point has a reading of any factor
+    held: Container[int]  # intervals of which readings are in quarantine
     broken: Container[int]  # hours in which a device of the point sent something unusable
     unheard: Callable[[int], bool]  # whether nothing at all was received in an hour
     devices: bool = True  # whether a device has been adopted to the point
+    length: int = HOUR  # of an interval [s]
 
 
-def find(ts: NDArray[np.int64], start: int, end: int, known: Known, fallback: int = HOUR) -> list[Gap]:
+def find(ts: NDArray[np.int64], start: int, end: int, known: Known, every: int | None = None) -> list[Gap]:
     """Gaps of one series in [start, end), split at midnight (Beijing) so that a day can be replaced by itself.
 
-    `ts`: its hourly readings with some before `start`, so that the interval between them shows.
+    `every`: seconds between its readings; None: as `ts` shows it, which then has some before `start`.
     """
-    every = checks.interval(ts, fallback)
+    every = every or checks.interval(ts, known.length)
     gaps: list[Gap] = []
-    for hour in checks.missing(ts, start, end, every).tolist():
-        cause = _cause(hour, every, known)
+    for due in checks.missing(ts, start, end, every).tolist():
+        cause = _cause(due, every, known)
         last = gaps[-1] if gaps else None
-        if last and last.ts_to == hour and last.cause == cause and _day(hour) == _day(last.ts_from):
-            gaps[-1] = last._replace(ts_to=hour + every)
+        if last and last.ts_to == due and last.cause == cause and _day(due) == _day(last.ts_from):
+            gaps[-1] = last._replace(ts_to=due + every)
         else:
-            gaps.append(Gap(hour, hour + every, cause))
+            gaps.append(Gap(due, due + every, cause))
     return gaps
 
 
@@ -67,15 +70,18 @@ def _day(ts: int) -> int:
     return day_start(PointKind.AIR, ts)
 
 
-def _cause(hour: int, every: int, known: Known) -> str:
-    reason = known.maintained(hour, hour + every)
+def _cause(due: int, every: int, known: Known) -> str:
+    reason = known.maintained(due, due + every)
     if reason:
         return f"maintenance:{reason}"
-    if hour // HOUR * HOUR in known.present:
+    interval = due // known.length * known.length
+    if interval in known.held:
+        return "quarantine"
+    if interval in known.present:
         return "factor"
     if not known.devices:
         return "file"
-    arrival = hour + HOUR  # an hourly value is sent once its hour is over
+    hour, arrival = due // HOUR * HOUR, (due + known.length) // HOUR * HOUR  # it is sent once its interval is over
     if arrival in known.broken or hour in known.broken:
         return "bad_frame"
     return "platform" if known.unheard(arrival) else "packet"

@@ -37,6 +37,7 @@ class Device:
     minute_interval: int
     every_seconds: int
     take_held: bool
+    fill_gaps: bool = True
     dialects: frozenset[str] = frozenset({crc.HJ212})  # CRC dialects that count: the standard's, and those confirmed
 
 
@@ -149,7 +150,7 @@ class Register:
             if row.retired_on is None or row.retired_on > today:
                 yield Device(
                     row.mn, row.point_id, row.units, row.minute_interval, row.every_seconds, row.take_held,
-                    frozenset({crc.HJ212, *row.crc_dialects}),
+                    row.fill_gaps, frozenset({crc.HJ212, *row.crc_dialects}),
                 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from ceguan.registry.models import Point, Series
 from ceguan.store import thin
+from ceguan.watch import fill
 from ceguan.watch import gaps as gap_words
 from ceguan.web import limits
 from ceguan.web.label import label, name
@@ -100,15 +101,41 @@ def track(point: Point, series: Series, window: Window) -> Track:
     cut = (window.start, window.end)
     decided = door.decisions(one, window.kind, *cut).to_pylist()
     found = door.gaps(one, window.kind, *cut).to_pylist()
+    filling = Filling(point, series, window)
     return Track(
         series=series,
         window=window,
         readings=door.readings(one, window.kind, *cut),
         flags=[flag_words(flag) for flag in door.flags(one, window.kind, *cut).to_pylist()],
         decisions=[{**row, "word": label(ACTIONS[row["action"]])} for row in decided],
-        gaps=[(g["ts_from"], g["ts_to"], g["cause"], label(gap_words.explain(g["cause"]))) for g in found],
+        gaps=[(g["ts_from"], g["ts_to"], g["cause"], filling.said(g)) for g in found],
         limits=limits.lines(point, series, window.kind, beijing(window.end - 1).date()),
     )
+
+
+class Filling:
+    """What became of asking the devices of a series for what is missing."""
+
+    def __init__(self, point: Point, series: Series, window: Window) -> None:
+        devices = [device for device in point.devices.all() if series.factor in device.units]
+        self._editions = {device.mn: device.edition for device in devices}
+        self._off = bool(devices) and not any(device.fill_gaps for device in devices)
+        self._rows = [
+            row
+            for row in store().fills(list(self._editions), int(window.kind))
+            if row.ts_from < window.end and row.ts_to > window.start
+        ]
+
+    def said(self, gap: dict[str, Any]) -> str:
+        """The cause of a gap, and how far filling it has come."""
+        cause = label(gap_words.explain(gap["cause"]))
+        touching = [row for row in self._rows if row.ts_from < gap["ts_to"] and row.ts_to > gap["ts_from"]]
+        states = dict.fromkeys(label(fill.explain(row, self._editions[row.mn])) for row in touching)
+        if states:
+            return "; ".join([cause, gettext("补缺：%(states)s") % {"states": " / ".join(states)}])
+        if self._off and gap["cause"] in fill.ASKABLE:
+            return "; ".join([cause, gettext("补缺：这台设备已停用")])
+        return cause
 
 
 def flag_words(flag: dict[str, Any]) -> dict[str, Any]:

@@ -200,7 +200,13 @@ def clock_chip(
     }  # fmt: skip
 
 
-GAP_LOOKS = {"maintenance": "maintenance", "factor": "device", "bad_frame": "crc", "platform": "platform"}
+GAP_LOOKS = {
+    "maintenance": "maintenance",
+    "factor": "device",
+    "bad_frame": "crc",
+    "platform": "platform",
+    "quarantine": "device",
+}
 """Colour of a gap by the code its cause begins with; any other cause (no packet came) has the colour of alarm."""
 
 
