@@ -241,6 +241,18 @@ def _confirmable(dialects: Collection[str]) -> list[str]:
 
 
 @transaction.atomic
+def switch_filling(device: Device, on: bool, user: User, reason: str, now: float) -> None:
+    """Whether the platform asks this device for missing data by itself. Raises as `adopt`."""
+    rights.require(user, "adopt", device.point)
+    _need(reason)
+    if device.fill_gaps == on:
+        raise AdoptionError(f"{device.mn} 的自动补缺本来就是{'开' if on else '关'}的")
+    device.fill_gaps = on
+    device.save(update_fields=["fill_gaps"])
+    audit.record(user, "switch_filling", f"device:{device.mn}", reason, {"mn": device.mn, "fill_gaps": on}, now)
+
+
+@transaction.atomic
 def retire(device: Device, user: User, reason: str, now: float) -> None:
     """From today the device is unknown again: stored and answered, not counted. Readings stay. Raises as `adopt`."""
     rights.require(user, "adopt", device.point)

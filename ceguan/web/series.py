@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from ceguan.registry.models import Point, Series
 from ceguan.store import thin
@@ -34,6 +35,8 @@ SPANS = {
     "30d": (30, Label("30 天", "30 days")),
     "90d": (90, Label("90 天", "90 days")),
 }
+LONGEST_FILL = 31 * 86400
+"""How long before a period a stretch may begin that a device was asked for."""
 ACTIONS = {
     "keep": Label("保留", "keep"),
     "invalidate": Label("剔除", "invalidate"),
@@ -122,7 +125,7 @@ class Filling:
         self._off = bool(devices) and not any(device.fill_gaps for device in devices)
         self._rows = [
             row
-            for row in store().fills(list(self._editions), int(window.kind))
+            for row in store().fills(list(self._editions), int(window.kind), int(window.start) - LONGEST_FILL)
             if row.ts_from < window.end and row.ts_to > window.start
         ]
 

@@ -14,9 +14,9 @@ from ceguan.intake.hj212.frame import decode
 from ceguan.intake.hj212.readings import rows
 from ceguan.registry.models import AuditEvent, Device
 from ceguan.registry.rights import Forbidden
-from ceguan.store import RecordKind, Store
+from ceguan.store import Fill, Gap, RecordKind, Store
 from ceguan.web.pages.intake import warnings
-from ceguan.words import FrameRef
+from ceguan.words import FrameRef, Kind
 from tests.watch.test_corpus import corpus
 from tests.watch.world import World, at
 
@@ -238,3 +238,38 @@ def test_every_warning_the_decoder_gives_has_its_words(truth):
     assert found <= warnings().keys()
     assert len(found) > 5
     assert all(word.zh and word.en for word in warnings().values())
+
+
+@pytest.fixture
+def asked(world):
+    """Three hours are missing; the device was asked for two of them and has no data, the third waits."""
+    for hour in range(1, 8):
+        world.send("MNGAS_OUTLET", "hour", at(f"2026-11-23 0{hour}:00"), {"a21026": 31})
+    with world.clockwork.store.ledger.batch() as batch:
+        start, number = at("2026-11-23 08:00"), world.city.points["gas_outlet"].series.first().pk
+        gaps = [Gap(start, start + 3 * 3600, "packet")]
+        batch.put_gaps(number, int(Kind.HOUR), start, start + 3 * 3600, gaps, NOW)
+        done = Fill("MNGAS_OUTLET", int(Kind.HOUR), start, start + 7200, "no_data", 1, 7, NOW, "ExeRtn:100")
+        waits = Fill("MNGAS_OUTLET", int(Kind.HOUR), start + 7200, start + 10800, "waiting", 0, None, NOW, "")
+        batch.replace_fills([], [done, waits])
+    return world
+
+
+def test_a_gap_says_how_far_filling_it_has_come_on_every_page_that_shows_it(asked, signed_in):
+    analyst = signed_in("analyst")
+    point = analyst.get("/points/gas_outlet/?factor=a21026&end=2026-11-24&span=3d").content.decode()
+    assert "未收到数据包; 补缺：待补 / 设备没有数据（没有数据）" in point
+    assert "设备没有数据（没有数据）" in analyst.get("/intake/device/?mn=MNGAS_OUTLET").content.decode()
+    assert '#fills">1</a>' in analyst.get("/intake/").content.decode()
+
+
+def test_filling_is_switched_off_and_on_for_a_device_with_a_reason(asked, signed_in):
+    analyst, given = signed_in("analyst"), {"mn": "MNGAS_OUTLET", "do": "fill_off", "reason": "设备存储已坏"}
+    assert analyst.post("/intake/device/", given | {"reason": ""}).status_code == 422
+    assert analyst.post("/intake/device/", given).status_code == 302
+    assert not Device.objects.get(mn="MNGAS_OUTLET").fill_gaps
+    assert AuditEvent.objects.get(action="switch_filling").detail == {"mn": "MNGAS_OUTLET", "fill_gaps": False}
+    assert "已停用自动补缺" in analyst.get("/intake/device/?mn=MNGAS_OUTLET").content.decode()
+    assert analyst.post("/intake/device/", given).status_code == 422, "it is off"
+    assert analyst.post("/intake/device/", given | {"do": "fill_on"}).status_code == 302
+    assert signed_in("duty").post("/intake/device/", given).status_code == 403

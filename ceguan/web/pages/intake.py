@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ from ceguan.registry import rights
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
 from ceguan.store import Record, RecordKind, RecordNotFoundError
+from ceguan.watch import fill
 from ceguan.watch.models import PointStatus
 from ceguan.web import series
 from ceguan.web.label import label, name
@@ -130,6 +132,7 @@ class DeviceRow(NamedTuple):
     warnings: int
     changed_dialect: bool
     quarantined: int
+    owed: int
 
     @property
     def searched(self) -> str:
@@ -143,12 +146,13 @@ def _devices(request: HttpRequest, now: float) -> list[DeviceRow]:
     days = {day["mn"]: day for day in store().device_days(today.isoformat(), today.isoformat()).to_pylist()}
     states = {row.point_id: row for row in PointStatus.objects.all()}
     missing, held = _unconfirmed(), store().quarantine_counts()
+    owed = Counter(row.mn for row in store().fills(states=fill.OPEN))
     warned: dict[str, dict[str, int]] = {}
     for row in store().warnings(today.isoformat(), today.isoformat()).to_pylist():
         warned.setdefault(row["mn"], {})[row["kind"]] = row["count"]
     found = [
         _device(one, days.get(one.mn, {}), states.get(one.point_id), missing.get(one.mn, {}), warned.get(one.mn, {}),
-                held.get(one.mn, 0))
+                held.get(one.mn, 0), owed[one.mn])
         for one in seen
     ]  # fmt: skip
     return sorted(found, key=lambda row: (WORST_FIRST.get(Status(row.state), 9), row.device.point.code, row.device.mn))
@@ -156,14 +160,14 @@ def _devices(request: HttpRequest, now: float) -> list[DeviceRow]:
 
 def _device(
     device: Device, day: dict[str, Any], state: PointStatus | None, missing: dict[str, int], warned: dict[str, int],
-    held: int,
+    held: int, owed: int,
 ) -> DeviceRow:  # fmt: skip
     before = state.last_packet.timestamp() if state and state.last_packet else None
     last = day.get("last_recv")
     return DeviceRow(
         device, state.state if state else Status.PLANNED, state.why if state else "", last or before, day,
         day["sum_delay"] / day["frames"] if day.get("frames") else None, len(missing),
-        sum(warned.values()), "dialect_changed" in warned, held,
+        sum(warned.values()), "dialect_changed" in warned, held, owed,
     )  # fmt: skip
 
 
@@ -332,6 +336,8 @@ def device(request: HttpRequest) -> HttpResponse:
         "dialects": _dialects(found.mn, found.crc_dialects),
         "held": store().quarantine_counts().get(found.mn, 0),
         "warnings": _warnings(found.mn, now),
+        "fills": _fills(found),
+        "filling": settings.CEGUAN.fill_gaps,
         "may_adopt": rights.can(request.user, "adopt", found.point),
         "error": error,
     }
@@ -345,6 +351,9 @@ def _changed(request: HttpRequest, found: Device, now: float) -> str | None:
         if request.POST.get("do") == "retire":
             adoption.retire(found, request.user, reason, now)
             messages.success(request, gettext("%(mn)s 已停用；它再发来的帧暂存待接入。") % {"mn": found.mn})
+        elif request.POST.get("do") in ("fill_on", "fill_off"):
+            adoption.switch_filling(found, request.POST["do"] == "fill_on", request.user, reason, now)
+            messages.success(request, gettext("%(mn)s 的自动补缺已改。") % {"mn": found.mn})
         elif request.POST.get("do") == "dialects":
             adoption.confirm_dialects(found, request.POST.getlist("dialect"), request.user, reason, now)
             said = gettext("%(mn)s 的 CRC 方言已确认；隔离中的相应数据由时钟收入，通常一两秒。")
@@ -365,6 +374,16 @@ def _warnings(mn: str, now: float) -> list[dict[str, Any]]:
         {**row, "word": label(warnings().get(row["kind"], Label(row["kind"], row["kind"]))),
          "ref": str(FrameRef.unpack(row["frame"]))}
         for row in sorted(found, key=lambda row: row["day"], reverse=True)
+    ]  # fmt: skip
+
+
+def _fills(device: Device) -> list[dict[str, Any]]:
+    """What the device was asked for, the newest stretch first."""
+    known = store().fills([device.mn])[:ROWS]
+    return [
+        {**row._asdict(), "said": label(fill.explain(row, device.edition)), "open": row.state in fill.OPEN,
+         "kind_word": label(series.KINDS[Kind(row.kind)])}
+        for row in known
     ]  # fmt: skip
 
 
