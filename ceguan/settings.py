@@ -48,6 +48,9 @@ SETTINGS = (
         "gateway_device_connections", 4, "每个网关进程对同一设备（MN）的最大连接数，超出时关闭最早的一条；0 为不限。"
     ),
     Setting("forward_overtime_seconds", 10.0, "转发：等对方应答的秒数，超时重发三次后断开重连（HJ 212-2017 表1）。"),
+    Setting(
+        "hj212_link", "TD-LTE", "设备的通讯类型：没有用 1000 设置过的设备按它取缺省超时与重发次数（HJ 212-2017 表1）。"
+    ),
     Setting("unknown_devices", "hold", "未知设备：hold 暂存并应答、列入待接入；refuse 拒收并断开。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),

@@ -8,7 +8,7 @@ with its audit event, so that two processes cannot both act and nothing stands u
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 from ceguan.intake import keys
 from ceguan.intake.hj212 import commands as table
 from ceguan.intake.hj212.commands import SECRETS, CommandError, Risk
-from ceguan.intake.models import RUNNING, WAITING, Command, DeviceKey, State
+from ceguan.intake.models import RUNNING, WAITING, Command, DeviceKey, Line, State
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, User
 from ceguan.words import beijing
@@ -184,6 +184,18 @@ def late(mn: str, qn: str, code: str, frame: str, now: float) -> bool:
     return ended(found, state, f"ExeRtn:{code}", {}, [["9012", frame]], now, before=(State.UNKNOWN,))
 
 
+def abandon(me: str, real: float, now: float, dead: Callable[[str], bool]) -> set[str]:
+    """Take over what other gateways left unfinished: those that are dead, and commands whose lease is over.
+
+    `real`: the real time that leases count in. Returns the gateways that are dead.
+    """
+    names = set(Line.objects.exclude(gateway=me).values_list("gateway", flat=True).distinct())
+    for command in Command.objects.filter(state__in=RUNNING).exclude(gateway=me).select_related("device"):
+        if command.lease < real or dead(command.gateway):
+            interrupted(command, "gateway", [], now)
+    return {name for name in names if dead(name)}
+
+
 def expire(now: float) -> int:
     """End what nobody could send in time; returns how many."""
     found = list(Command.objects.filter(state=State.QUEUED, expires__lt=stamp(now))[:500])
@@ -223,9 +235,9 @@ def _effect(command: Command, sealed: str, now: float) -> None:
 
 
 def _move(command: Command, before: tuple[State, ...], now: float, **changes: Any) -> bool:
-    """One guarded step; the object in hand follows what is now in the database."""
+    """One guarded step of this very exchange (QN); the object in hand follows what is now in the database."""
     changes["changed"] = stamp(now)
-    if not Command.objects.filter(pk=command.pk, state__in=before).update(**changes):
+    if not Command.objects.filter(pk=command.pk, qn=command.qn, state__in=before).update(**changes):
         return False
     for name, value in changes.items():
         if not isinstance(value, F):

@@ -39,7 +39,7 @@ def pulse(path: Path, real: float) -> Pulse:
     except (OSError, orjson.JSONDecodeError):
         return Pulse("never", 0.0, {})
     age = max(0.0, real - float(said.get("real", 0)))
-    if not said.get("running") or not _there(said.get("pid")):
+    if not said.get("running") or not there(said.get("pid")):
         return Pulse("stopped", age, said)
     return Pulse("running" if age < STALE_SECONDS else "stalled", age, said)
 
@@ -54,7 +54,8 @@ def write_heartbeat(path: Path, state: dict[str, Any]) -> None:
         log.warning("心跳文件写不了：%s", error)
 
 
-def _there(pid: Any) -> bool:
+def there(pid: Any) -> bool:
+    """Whether this machine has a process of this number."""
     try:
         os.kill(int(pid), 0)
     except PermissionError:

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from ceguan.intake import keys
 from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import Frame, decode
 from ceguan.intake.hj212.merge import Merger
@@ -183,7 +184,7 @@ class Materialiser:
                 except RecordNotFoundError:
                     log.exception("分包消息的一部分在归档中读不出，其余部分照常处理")
                     continue
-                self._join(decode(record.payload), record)
+                self._join(decode(record.payload, key=keys.lookup), record)
 
     def take(self, records: Iterable[Record]) -> Taken:
         """Everything that comes of these records, positions included."""
@@ -204,7 +205,7 @@ class Materialiser:
     def take_confirmed(self, mn: str, dialect: str, frames: list[int], now: float, taken: Taken) -> None:
         """Frames that were in quarantine until their CRC dialect was confirmed for the device."""
         for record in self._fetched(frames, taken):
-            self._content(decode(record.payload), record, taken)
+            self._content(decode(record.payload, key=keys.lookup), record, taken)
         taken.settled.append(Settled(frames, "released", "", now, f"{dialect} 已确认"))
 
     def _fetched(self, frames: Iterable[int], taken: Taken) -> Iterator[Record]:
@@ -240,7 +241,7 @@ class Materialiser:
 
     def _frame(self, record: Record, taken: Taken, heard: bool = False) -> None:
         """A record as it arrives, or with `heard` as its device is adopted: its dialect has been counted then."""
-        frame = decode(record.payload)
+        frame = decode(record.payload, key=keys.lookup)
         mn = frame.mn or ""
         if not frame.ok:
             self._bad(record, taken)
@@ -420,7 +421,7 @@ class Materialiser:
     # ---- the other kinds of record
 
     def _bad(self, record: Record, taken: Taken) -> None:
-        frame = decode(record.payload)
+        frame = decode(record.payload, key=keys.lookup)
         error = frame.error or "refused"
         mn = frame.mn or ""
         taken.bad.append(_bad_record(record, error, mn))
@@ -466,12 +467,12 @@ class Materialiser:
         """A message taken in though a gate had stopped it."""
         if not held.parts:
             for record in self._fetched([held.frame], taken):
-                self._content(decode(record.payload), record, taken, free=True)
+                self._content(decode(record.payload, key=keys.lookup), record, taken, free=True)
             return
         device = self._register.devices.get(held.mn)
         parts, whole = _Parts(held.recv), []
         for record in self._fetched(held.parts, taken):
-            whole += parts.add(decode(record.payload), record)
+            whole += parts.add(decode(record.payload, key=keys.lookup), record)
         for message in (whole or parts.merger.close()) if device else ():
             self._upload(device, message, parts, record, taken, free=True)  # type: ignore[arg-type]
 

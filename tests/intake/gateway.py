@@ -21,7 +21,7 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(PRELOAD)
 
 
-def run(port: int, segment_bytes: int, descriptors: int, environ: dict[str, str]) -> None:
+def run(port: int, stream: int, segment_bytes: int, descriptors: int, environ: dict[str, str]) -> None:
     """The body of the gateway's process (forked from a server that has imported everything: it is there at once)."""
     os.environ.clear()
     os.environ.update(environ)
@@ -29,19 +29,20 @@ def run(port: int, segment_bytes: int, descriptors: int, environ: dict[str, str]
         archive.ArchiveWriter.__init__.__defaults__ = (segment_bytes,)
     if descriptors:
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
-    sys.exit(gateway.serve(settings.load(), "127.0.0.1", port))
+    sys.exit(gateway.serve(settings.load(), "127.0.0.1", port, stream))
 
 
 class Process:
     """The gateway in a process of its own; `environ` are settings (CEGUAN_…).
 
-    `segment_bytes`: of the archive, `descriptors`: how many the process may have; 0 for what is usual.
+    `stream`: of the archive it writes, `segment_bytes`: of its segments, `descriptors`: how many the process may have;
+    0 for what is usual.
     """
 
-    def __init__(self, data: Path, segment_bytes: int = 0, descriptors: int = 0, **environ: object):
+    def __init__(self, data: Path, stream: int = 0, segment_bytes: int = 0, descriptors: int = 0, **environ: object):
         self.data, self.port = data, free_port()
         variables = os.environ | {"CEGUAN_DATA": str(data)} | {key: str(value) for key, value in environ.items()}
-        arguments = (self.port, segment_bytes, descriptors, dict(variables))
+        arguments = (self.port, stream, segment_bytes, descriptors, dict(variables))
         self.process = PROCESSES.Process(target=run, args=arguments, daemon=True)
         self.process.start()
         self._await()

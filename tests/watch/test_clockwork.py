@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from ceguan.intake import keys
 from ceguan.registry.models import Device, Maintenance, PermitLimit, Series
 from ceguan.store import LedgerTakenError, RecordKind
 from ceguan.watch import findings
@@ -138,6 +139,27 @@ def test_a_part_whose_other_half_never_comes_is_taken_after_an_hour(world):
     world.send("MNAIR", "hour", T0 + 2 * HOUR, {"a34002": 60})
     world.step(T0 + 3 * HOUR + 100)
     assert sorted(world.store.latest()["value"].to_pylist()) == [30.0, 60.0]
+
+
+def test_an_enciphered_frame_is_read_with_an_old_key_of_its_device(world):
+    device = Device.objects.get(mn="MNGAS_OUTLET")
+    analyst = world.city.users["analyst"]
+    for n, key in enumerate(("0123456789abcdef", "fedcba9876543210")):
+        keys.enter(device, key, analyst, "录入", at("2026-03-10 00:00") + n)
+    one = series(world.city.points["gas_outlet"], "a21026")
+    world.send("MNGAS_OUTLET", "hour", at("2026-03-10 08:00"), {"a21026": 31.5}, key=b"0123456789abcdef")
+    world.step(at("2026-03-10 10:00"))
+    assert values(world.store, one) == [31.5]
+
+
+def test_what_the_platform_sent_becomes_no_reading(world):
+    one = series(world.city.points["gas_outlet"], "a21026")
+    world.append(
+        RecordKind.SENT, at("2026-03-10 09:01"), frame("MNGAS_OUTLET", "hour", at("2026-03-10 08:00"), {"a21026": 9})
+    )
+    report = world.step(at("2026-03-10 10:00"))
+    assert (report.records, report.new, report.bad) == (1, 0, 0)
+    assert values(world.store, one) == []
 
 
 def test_imported_rows_become_readings(world):

@@ -35,6 +35,7 @@ from ceguan import clock
 from ceguan.intake.hj212 import crc, scan
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import EDITIONS, quick_head
+from ceguan.intake.hj212.host import Host
 from ceguan.intake.hj212.metrics import Tally
 from ceguan.intake.hj212.sockets import BACKLOG, PortTakenError, listen, raise_descriptor_limit
 from ceguan.intake.hj212.splitter import Chunk, Splitter
@@ -76,6 +77,12 @@ class Writer(Protocol):
     def close(self) -> None: ...
 
 
+class Peer(Protocol):
+    """Where an answer goes."""
+
+    def send(self, data: bytes) -> None: ...
+
+
 class Gateway:
     """All connections of one process and the archive stream they write to."""
 
@@ -88,6 +95,7 @@ class Gateway:
         self.devices: dict[bytes, dict[Connection, None]] = {}
         self.addresses: Counter[str] = Counter()
         self.tally = Tally()
+        self.host = Host(self)
         self.known: frozenset[str] = frozenset()
         self.draining = False
         self.refuses = values.unknown_devices == "refuse"
@@ -99,7 +107,7 @@ class Gateway:
         self._arrived: dict[Connection, bytes] = {}
         self._arrived_bytes = 0
         self._after: list[Callable[[], None]] = []  # once the commit is done
-        self._answers: list[tuple[Connection, bytes]] = []
+        self._answers: list[tuple[Peer, bytes]] = []
         self._answered = 0
         self._kept = self._turn_due = self._commit_due = self._stopped = False
         self._syncing: asyncio.Future[float] | None = None
@@ -223,7 +231,7 @@ class Gateway:
         self._turn_soon()
         return ref
 
-    def answer(self, connection: Connection, data: bytes) -> None:
+    def answer(self, connection: Peer, data: bytes) -> None:
         """Send after the next commit."""
         self._answered += 1
         self._answers.append((connection, data))
@@ -246,7 +254,7 @@ class Gateway:
     def _committed(
         self,
         writer: Writer,
-        answers: list[tuple[Connection, bytes]],
+        answers: list[tuple[Peer, bytes]],
         answered: int,
         after: list[Callable[[], None]],
         done: asyncio.Future[float],
@@ -323,6 +331,7 @@ class Gateway:
         theirs = self.devices.setdefault(mn, {})
         theirs[connection] = None
         connection.mns[mn] = None
+        self.host.registered(mn)
         if len(connection.mns) > MOST_MNS:
             self.forget(connection, next(iter(connection.mns)))
         most = self.values.gateway_device_connections
@@ -338,6 +347,7 @@ class Gateway:
         theirs.pop(connection, None)
         if not theirs:
             self.devices.pop(mn, None)
+        self.host.forgotten(connection, mn)
 
     def newest(self, mn: str) -> Connection | None:
         """The connection on which the device was first heard last; None when it has none here."""
@@ -467,9 +477,9 @@ class Connection(asyncio.Protocol):
         gateway.addresses[self.host] -= 1
         if not gateway.addresses[self.host]:
             del gateway.addresses[self.host]
+        gateway.closing(self)  # its last words may be the end of an exchange
         for mn in list(self.mns):
             gateway.forget(self, mn)
-        gateway.closing(self)
 
     def data_received(self, data: bytes) -> None:
         gateway = self._gateway
@@ -557,7 +567,7 @@ class Connection(asyncio.Protocol):
 
     def _frame(self, chunk: Chunk, recv: float) -> None:
         gateway = self._gateway
-        head = quick_head(chunk.data, chunk.dialect)
+        head = quick_head(chunk.data, chunk.dialect, gateway.host.keys)
         if not head.ok:
             gateway.tally.bad[head.error or ""] += 1
             gateway.keep(RecordKind.BAD, recv, self.source, chunk.data)
@@ -573,8 +583,11 @@ class Connection(asyncio.Protocol):
         self.fruitless = 0
         gateway.tally.frame(head)
         ref = gateway.keep(RecordKind.FRAME, recv, self.source, chunk.data)
-        if ref is not None and (reply := answer_to(head)):
+        if ref is None:
+            return
+        if reply := answer_to(head):
             gateway.answer(self, reply)
+        gateway.host.heard(self, head, ref, chunk.data)
 
     def _noise(self, chunk: Chunk, recv: float) -> None:
         gateway = self._gateway
@@ -646,12 +659,15 @@ async def accept(
     if parent is not None:
         loop.add_reader(parent, stop.set)
     server = await loop.create_server(lambda: Connection(gateway), sock=listener, backlog=BACKLOG)
-    sweep = asyncio.create_task(gateway.sweep(beat))
+    gateway.host.start()
+    repeated = [asyncio.create_task(gateway.sweep(beat)), asyncio.create_task(gateway.host.tick())]
     await stop.wait()
     if parent is not None:
         loop.remove_reader(parent)
     server.close()
     await gateway.drain()
-    sweep.cancel()
+    for task in repeated:
+        task.cancel()
+    gateway.host.stop()
     beat(gateway.state() | {"running": False})
     return 0

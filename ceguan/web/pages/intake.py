@@ -20,7 +20,7 @@ from django.urls import path
 from django.utils.translation import get_language, gettext
 
 from ceguan import clock
-from ceguan.intake import adoption, quarantine
+from ceguan.intake import adoption, keys, quarantine
 from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import Frame, decode, without_secrets
 from ceguan.intake.hj212.readings import Upload, rows
@@ -504,7 +504,7 @@ def frame(request: HttpRequest, ref: str) -> HttpResponse:
 
 
 def _frame(request: HttpRequest, record: Record) -> dict[str, Any]:
-    found = decode(record.payload)
+    found = decode(record.payload, key=keys.lookup)
     owner = Device.objects.select_related("point").filter(mn=found.mn or "").first()
     if owner is None:
         rights.require(request.user, "intake")
