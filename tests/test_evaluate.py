@@ -171,6 +171,13 @@ def a_day(begins="2026-05-01T00:00", station="A", hours=24, pm10=40.0):
     )
 
 
+def test_an_index_is_explained_when_asked_for(run):
+    line = AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,76\n"
+    said = run("air-hourly", line, "--explain")[1][0]["reason"]
+    assert said.startswith("AQI 115 轻度污染：PM2.5 76 µg/m³ (60–115 → 100–150) 115")
+    assert "O3 60 µg/m³ (0–100 → 0–50) 30" in run("air-daily", AIR + a_day(), "--explain")[1][0]["reason"]
+
+
 def test_a_day_is_made_of_its_24_hours_by_their_end(run):
     code, rows, _ = run("air-daily", AIR + a_day() + a_day("2026-05-02T00:00", hours=19))
     assert code == 0
@@ -282,6 +289,23 @@ def test_two_rows_of_one_day_are_refused(run):
     code, _, err = run("air-statistics", DAYS + a_year() + "2025-01-01,A,1,1,1,1,1,1\n")
     assert code == 2
     assert "第 367 行，列 date" in err
+
+
+def test_components_close_the_mass_or_say_what_is_missing(run):
+    header = "time,station,pm25,S,NO3,OC,EC,Al,Si,Ca,Fe,Ti,Cl\n"
+    _, rows, _ = run(
+        "air-components", header + "2026-01-01,A,60,4,10,10,2,0,0,0,0,0,0\n2026-01-02,A,60,4,,10,2,0,0,0,0,0,0\n"
+    )
+    assert (rows[0]["sulfate"], rows[0]["mass"], rows[0]["method"]) == ("16.5", "49.4", "improve")
+    assert (rows[1]["nitrate"], rows[1]["mass"]) == ("NA", "NA")
+    assert rows[1]["reason"] == "缺硝酸铵，不作质量闭合"
+
+
+def test_ozone_formation_of_each_species(run):
+    _, rows, _ = run("air-ofp", "time,station,乙烯,Toluene,甲醛\n2026-07-01,A,2,5,9\n")
+    assert (rows[0]["乙烯"], rows[0]["甲苯"], rows[0]["total"], rows[0]["species"]) == ("18", "20", "38", "2")
+    assert "甲醛" in rows[0]["reason"]
+    assert run("air-ofp", "time,station\n")[0] == 2
 
 
 INDEX = "city,so2,no2,pm10,pm25,co_p95,o3_p90\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
@@ -14,12 +15,13 @@ from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import air, air_index
 from ceguan.science.air_period import last_day
 from ceguan.standards.tables import IaqiRow, rows
-from ceguan.words import beijing
+from ceguan.words import Label, beijing
 
 EDITIONS = tuple(name.partition("-")[2] for name in air.editions())
 INDEX_HEADER = ("i_so2", "i_no2", "i_pm10", "i_pm25", "i_co", "i_o3", "composite_index", "main_pollutant")
 RANKING_HEADER = ("city", "composite_index", "rank")
 CHANGE_HEADER = ("composite_index_before", "change_pct", "improved_rank", "worsened_rank")
+Explain = Callable[[int], Label]
 YES = {"是": True, "yes": True, "true": True, "1": True, "否": False, "no": False, "false": False, "0": False}
 
 
@@ -32,7 +34,7 @@ def add_verbs(verbs: Any) -> None:
         "列：time, station, so2_1h, no2_1h, co_1h, o3_1h, pm10_1h, pm25_1h（其余列不理会）。"
         "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，/ 为按计划不监测。",
     )
-    hourly.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
+    aqi_options(hourly)
     law_options(hourly, EDITIONS)
     law_options(
         add_verb(
@@ -61,6 +63,12 @@ def add_verbs(verbs: Any) -> None:
     law_options(ranked, EDITIONS)
 
 
+def aqi_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the verbs that give an AQI."""
+    parser.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
+    parser.add_argument("--explain", action="store_true", help="reason 列写明 AQI 如何得出：每项浓度、所在区间、分指数")
+
+
 def law_day(args: argparse.Namespace) -> date | None:
     """The day whose law was asked for; None: that of the measurement."""
     if args.edition:
@@ -86,7 +94,8 @@ def air_hourly(args: argparse.Namespace) -> int:
     result = air.hourly_aqi(columns, editions(args, begun), apart(table, items), args.platform_quirks)
     header = ("time", "station", "aqi", "level", "primary", "edition", "reason")
     given = zip(table.text("time"), table.text("station"), strict=True)
-    write_table(args.output, header, ((*g, *aqi_cells(result, i)) for i, g in enumerate(given)), {"aqi"})
+    said = account(args, result, columns, air.HOURLY)
+    write_table(args.output, header, ((*g, *aqi_cells(result, i, said)) for i, g in enumerate(given)), {"aqi"})
     return 0
 
 
@@ -101,10 +110,17 @@ def editions(args: argparse.Namespace, begun: Any) -> Any:
     return air.edition_at(begun) if day is None else np.full(len(begun), air.edition_on(day), np.int8)
 
 
-def aqi_cells(result: air.AqiColumns, row: int) -> tuple[str, ...]:
+def account(args: argparse.Namespace, result: air.AqiColumns, columns: Any, items: Sequence[air.Item]) -> Explain:
+    """What stands in `reason`: how each AQI came about (--explain), else only why there is none."""
+    if not args.explain:
+        return result.explain
+    return lambda row: air.account(result, row, columns, items)
+
+
+def aqi_cells(result: air.AqiColumns, row: int, explain: Explain) -> tuple[str, ...]:
     """aqi, level, primary, edition, reason of a row."""
     edition = air.editions()[result.edition[row]] if result.edition[row] >= 0 else ""
-    why = result.explain(row).zh
+    why = explain(row).zh
     if result.aqi[row] == air.NA:
         return "NA", "NA", "NA", edition, why
     level = air.class_of(edition, int(result.level[row])).zh

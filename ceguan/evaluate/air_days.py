@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ceguan.evaluate.air import EDITIONS, apart, aqi_cells, editions, law_day
+from ceguan.evaluate.air import EDITIONS, account, apart, aqi_cells, aqi_options, editions, law_day
 from ceguan.evaluate.table import NOT_MONITORED, BadInput, Table, moment, read_table, write_table
 from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import air, air_events, air_index, air_period
@@ -37,7 +37,7 @@ def add_verbs(verbs: Any) -> None:
         "空、NA、— 或负值为缺测，/ 为按计划不监测。",
     )
     daily.add_argument("--label", choices=("end", "start"), default="end", help="time 是该小时的结束（默认）还是开始")
-    daily.add_argument("--platform-quirks", action="store_true", help="照国家平台的做法（缺 PM10 也发布）")
+    aqi_options(daily)
     daily.add_argument(
         "--events",
         metavar="文件",
@@ -78,9 +78,16 @@ def air_daily(args: argparse.Namespace) -> int:
         names, columns, masks, left_out = _from_days(table, args)
     midnight = np.array([day for day, _ in names], np.int64)
     result = air.daily_aqi(columns, editions(args, midnight), masks, args.platform_quirks)
-    header = ("date", "station", *DAILY_OUT, "aqi", "level", "primary", "edition", "reason")
+    said = account(args, result, columns, (*air.DAILY, air.DAILY_O3_1H))
+    header: tuple[str, ...] = ("date", "station", *DAILY_OUT, "aqi", "level", "primary", "edition", "reason")
     out = (
-        (f"{beijing(day):%Y-%m-%d}", station, *_daily_cells(columns, i), *aqi_cells(result, i), *left_out[i : i + 1])
+        (
+            f"{beijing(day):%Y-%m-%d}",
+            station,
+            *_daily_cells(columns, i),
+            *aqi_cells(result, i, said),
+            *left_out[i : i + 1],
+        )
         for i, (day, station) in enumerate(names)
     )
     write_table(args.output, (*header, *["left_out"] * bool(left_out)), out, {*DAILY_OUT, "aqi"})

@@ -353,6 +353,38 @@ def _lowest(edition: str) -> np.int16:
     return np.int16(min(row.lo for row in rows(AqiClass) if row.standard == edition))
 
 
+def account(result: AqiColumns, row: int, columns: Mapping[str, Floats], items: Sequence[Item] = HOURLY) -> Label:
+    """How the AQI of row `row` came about: each value, the breakpoints it lies between, its IAQI; largest first.
+
+    `columns` and `items` are those the result was made of. Without an AQI it is why there is none (`explain`).
+    """
+    if result.aqi[row] == NA:
+        return result.explain(row)
+    edition = editions()[result.edition[row]]
+    parts = []
+    for item in items:
+        index = int(_item(edition, item, columns, slice(row, row + 1))[0]) if item.column in columns else MISSING
+        if index >= 0:
+            scale = _scale(edition, item)
+            parts.append((index, f"{_between(scale, float(columns[item.column][row]), item)} {index}"))
+    parts.sort(key=lambda part: -part[0])
+    words = class_of(edition, int(result.level[row]))
+    cite = _breakpoints(edition, items[0]).cite
+    facts = {"aqi": int(result.aqi[row]), "parts": "；".join(text for _, text in parts), "cite": cite}
+    said = say(Reason.IAQI_ACCOUNT, level_zh=words.zh, level_en=words.en, **facts)
+    more = result.explain(row)
+    return Label(*("；".join(filter(None, pair)) for pair in zip(said, more, strict=True)))
+
+
+def _between(scale: _Scale, value: float, item: Item) -> str:
+    """The value and the two breakpoints it lies between, e.g. "PM2.5 76 µg/m³ (60–115 → 100–150)"."""
+    points = scale.row.breakpoints
+    high = next((k for k, (_, c) in enumerate(points) if k and value <= c), len(points) - 1)
+    (i0, c0), (i1, c1) = points[high - 1], points[high]
+    span = f"{c0:g}–{c1:g} → {i0}–{i1}" if value <= c1 else f"> {c1:g}"
+    return f"{item.pollutant} {value:g} {scale.row.unit} ({span})"
+
+
 # ---- hours to days
 
 

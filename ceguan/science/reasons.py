@@ -32,6 +32,11 @@ class Reason(IntEnum):
     EVENT_EXCLUDED = 21
     NOT_A_YEAR = 22
     NO_DAYS = 23
+    CLOSURE = 24
+    CLOSURE_OPEN = 25
+    OFP = 26
+    OFP_WITHOUT = 27
+    IAQI_ACCOUNT = 28
 
 
 SENTENCES = {
@@ -91,6 +96,16 @@ SENTENCES = {
         "已按{event}剔除{hours}小时{items}（{cite}，可信度{trust}）",
         "{hours} hours of {items} left out for {event} ({cite}, trust {trust})",
     ),
+    Reason.CLOSURE: Label(
+        "{sum} = {mass} µg/m³，为实测PM2.5的{ratio}（{cite}）",
+        "{sum} = {mass} µg/m³, {ratio} of the measured PM2.5 ({cite})",
+    ),
+    Reason.CLOSURE_OPEN: Label("缺{items}，不作质量闭合", "{items} missing: no mass closure"),
+    Reason.OFP: Label(
+        "{count}个物种合计{total} µg O3/m³，贡献最大：{top}", "{count} species, {total} µg O3/m³ in all; largest: {top}"
+    ),
+    Reason.OFP_WITHOUT: Label("无MIR系数、未计入：{items}", "no MIR coefficient, left out: {items}"),
+    Reason.IAQI_ACCOUNT: Label("AQI {aqi} {level_zh}：{parts}（{cite}）", "AQI {aqi} {level_en}: {parts} ({cite})"),
 }
 
 

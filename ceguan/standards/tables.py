@@ -194,6 +194,39 @@ class AirEvent(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reactivity(Row):
+    """Maximum incremental reactivity of a VOC species [g O3 per g VOC]; None where no value could be cited.
+
+    `code`: HJ 212 factor code, "" where the factor table has none under this name.
+    """
+
+    table_file: ClassVar[str] = "voc_mir.csv"
+    code: str
+    zh: str
+    en: str
+    unit: str
+    mir: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosureTerm(Row):
+    """A component of PM2.5 is the sum of its terms: `factor` × the measured species `term` [µg/m³].
+
+    A term with `instead_of` stands in only where that other species was not measured.
+    """
+
+    table_file: ClassVar[str] = "pm_closure.csv"
+    method: str
+    component: str
+    zh: str
+    en: str
+    unit: str
+    term: str
+    factor: float
+    instead_of: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WaterLimit(Row):
     """GB 3838 item. `kind`: max, min (dissolved oxygen), range (pH: lo–hi holds for every class).
 
@@ -451,6 +484,8 @@ TABLES: tuple[type[Row], ...] = (
     AirIndexTerm,
     AirRanking,
     AirEvent,
+    Reactivity,
+    ClosureTerm,
     WaterLimit,
     WaterRule,
     WaterGrade,

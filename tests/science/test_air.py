@@ -183,6 +183,23 @@ def test_a_verdict_names_the_rows_it_stands_on():
     assert any(where.startswith("aqi_classes.csv") for where in standing)
 
 
+def test_an_index_tells_how_it_came_about():
+    columns = {name: np.array([value]) for name, value in (CLEAN | {"pm25_1h": 76.0, "o3_1h": np.nan}).items()}
+    said = air.account(air.hourly_aqi(columns, NEW), 0, columns)
+    assert said.zh.startswith("AQI 115 轻度污染：PM2.5 76 µg/m³ (60–115 → 100–150) 115；PM10 40 µg/m³ (0–50 → 0–50) 40")
+    assert said.zh.endswith("（HJ 633-2026 表3）")
+    assert said.en.startswith("AQI 115 Lightly polluted")
+    assert "O3" not in said.en
+
+
+def test_a_value_above_the_table_and_an_absent_index_are_told_too():
+    columns = {name: np.array([value]) for name, value in (CLEAN | {"so2_1h": 900.0}).items()}
+    assert "SO2 900 µg/m³ (> 800) 200" in air.account(air.hourly_aqi(columns, NEW), 0, columns).zh
+    assert "未计入AQI" in air.account(air.hourly_aqi(columns, OLD), 0, columns).zh
+    nothing = {name: np.array([np.nan]) for name in CLEAN}
+    assert air.account(air.hourly_aqi(nothing, NEW), 0, nothing).zh == "各项均缺测"
+
+
 # ---- properties
 
 value = st.one_of(st.just(math.nan), st.floats(0, 2000, width=32))

@@ -23,6 +23,7 @@ from ceguan.standards.tables import (
     AqiCompleteness,
     CalendarDay,
     ClassLimit,
+    ClosureTerm,
     ConstructionSoil,
     EmissionLimit,
     GroundwaterLimit,
@@ -30,6 +31,7 @@ from ceguan.standards.tables import (
     NoiseLimit,
     NotInForce,
     RadiationBackground,
+    Reactivity,
     SeawaterLimit,
     SpearmanCritical,
     TableError,
@@ -51,6 +53,8 @@ KEYS = {
     AirIndexTerm: ("pollutant",),
     AirRanking: ("kind",),
     AirEvent: ("kind",),
+    Reactivity: ("en",),
+    ClosureTerm: ("method", "term"),
     WaterLimit: ("table", "item", "waterbody"),
     WaterRule: ("rule", "item"),
     WaterGrade: ("scope", "grade"),
@@ -68,7 +72,22 @@ KEYS = {
     CalendarDay: ("day",),
 }
 UNITS = {
-    *("µg/m³", "mg/m³", "mg/L", "μg/L", "mg/kg", "个/L", "MPN/100mL", "CFU/mL", "Bq/L", "无量纲", "有无", "度", "NTU"),
+    *(
+        "µg/m³",
+        "mg/m³",
+        "g O3/g",
+        "mg/L",
+        "μg/L",
+        "mg/kg",
+        "个/L",
+        "MPN/100mL",
+        "CFU/mL",
+        "Bq/L",
+        "无量纲",
+        "有无",
+        "度",
+        "NTU",
+    ),
     *("dB(A)", "nGy/h", "℃", "m", "min", "h", "d", "%", "个", "项", "级", "类", "倍", "百分点", ""),
 }
 
