@@ -188,3 +188,74 @@ def test_parquet_goes_in_and_comes_out(tmp_path):
     assert pq.read_table(out).select(["well", "class", "items"]).to_pylist() == [
         {"well": "A", "class": "Ⅳ", "items": 1.0}
     ]
+
+
+# ---- one period against another, over years, within a year
+
+
+def test_change_by_grade_and_by_shares_against_a_base(judge):
+    _, rows, _ = judge("surface-water-section", SECTION, "--period", "month", "--base", "2026-01")
+    now = next(r for r in rows if r["period"] == "2026-02")
+    assert (now["section"], now["change"], now["change_by_shares"]) == ("甲", "明显变差", "NA")  # Ⅱ to Ⅴ
+    lines = [
+        f"S{i},北江,{year}-05-01,{2.5 if i < bad else 0.1}\n" for year, bad in ((2025, 3), (2026, 1)) for i in range(10)
+    ]
+    text = "section,basin,time,nh3n\n" + "".join(lines)
+    _, rows, _ = judge("surface-water-section", text, "--by", "basin", "--period", "year", "--base", "2025")
+    assert [(r["period"], r["change"], r["change_by_shares"]) for r in rows] == [
+        ("2025", "NA", "NA"), ("2026", "明显好转", "明显好转"),
+    ]  # fmt: skip
+
+
+def test_the_trend_of_five_years(judge):
+    text = "section,time,nh3n,codmn\n" + "".join(
+        f"A,{2021 + k}-06-01,{0.1 + k / 10},{v}\n" for k, v in enumerate("32123")
+    )
+    rows = {r["item"]: r for r in judge("water-trend", text)[1]}
+    assert (rows["氨氮"]["rs"], rows["氨氮"]["trend"], rows["氨氮"]["periods"], rows["氨氮"]["wp"]) == (
+        "1",
+        "上升",
+        "5",
+        "0.9",
+    )
+    assert rows["高锰酸盐指数"]["trend"] == "无显著趋势"
+    assert rows["氨氮"]["trust"] == "unsure", "that five periods are the least was not read in the text"
+    _, [short], _ = judge("water-trend", "section,time,nh3n\nA,2021-06-01,1\nA,2022-06-01,2\n")
+    assert short["trend"] == "NA"
+    assert "至少要 5 个" in short["reason"]
+
+
+def test_what_the_rest_of_the_year_must_average(judge):
+    """January and February at 0.3, March at 0.1: (12·0.2 − 0.7)/9; two samples of a month are one month."""
+    text = "section,time,tp,ph\nA,2026-01-05,0.2,7\nA,2026-01-20,0.4,7\nA,2026-02-05,0.3,7\nA,2026-03-05,0.1,7\n"
+    code, [row], _ = judge("water-target", text)
+    assert code == 0
+    assert (row["item"], row["target"], row["months"], row["months_left"]) == ("总磷", "Ⅲ", "3", "9")
+    assert float(row["mean"]) == pytest.approx(0.7 / 3, abs=1e-6)
+    assert float(row["needed"]) == pytest.approx((12 * 0.2 - 0.7) / 9, abs=1e-6)
+    assert row["reachable"] == "是"
+    assert judge("water-target", text, "--target", "1")[1][0]["reachable"] == "否"
+
+
+def test_manual_and_automatic_are_both_shown_and_apart_where_their_classes_differ(judge):
+    text = "section,time,source,codmn,cod\nA,2026-05-02,手工,3,15\nA,2026-05-01,自动,4.5,\nA,2026-05-02,自动,4.1,\n"
+    rows = {r["item"]: r for r in judge("water-fusion", text)[1]}
+    index = rows["高锰酸盐指数"]
+    assert (index["manual"], index["automatic"], index["used"], index["value"]) == ("3", "4.3", "自动", "4.3")
+    assert (index["class_manual"], index["class_automatic"], index["apart"]) == ("Ⅱ", "Ⅲ", "是")
+    assert float(index["deviation_pct"]) == pytest.approx(43.3333)
+    assert (rows["化学需氧量"]["used"], rows["化学需氧量"]["class_automatic"]) == ("手工", "NA")
+
+
+def test_drinking_water_sources_pass_by_their_kind_and_the_rates_are_said(judge):
+    text = (
+        "source,kind,volume,nh3n,铁,tn,粪大肠菌群\n一,河流,300,1.0,0.3,9,50000\n二,湖库,100,0.5,0.45,0.5,10\n"
+        "三,地下水,100,0.6,0.1,,\n四,河流,50,,,,\n"
+    )
+    code, rows, err = judge("drinking-water", text)
+    assert code == 0
+    assert [(r["source"], r["verdict"], r["over"], r["over_apart"]) for r in rows] == [
+        ("一", "达标", "", "粪大肠菌群(4.0)"), ("二", "不达标", "铁(0.5)", ""), ("三", "不达标", "氨氮(0.2)", ""),
+        ("四", "NA", "", ""),
+    ]  # fmt: skip
+    assert "可评价 3 个，达标 1 个，达标率 33.3%；取水量达标率 60.0%" in err

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ceguan.evaluate import air, air_components, air_days, ground, water, water_bodies
+from ceguan.evaluate import air, air_components, air_days, ground, water, water_bodies, water_periods
 
-SUBJECTS = (air, air_days, air_components, water, water_bodies, ground)
+SUBJECTS = (air, air_days, air_components, water, water_bodies, water_periods, ground)
 
 
 def add_parser(subparsers: Any) -> None:

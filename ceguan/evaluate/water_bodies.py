@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ BASIN_HEADER = (
 PER_LITRE = {"mg/L": 1000.0, "μg/L": 1.0, "ug/L": 1.0, "µg/L": 1.0}
 """Chlorophyll is judged in mg/m³: a milligram in a cubic metre is a microgram in a litre."""
 ITEM_WORDS = "、".join(SECTION_ITEMS)
-GROUPING = ("section", "river", "basin", "lake", "city", "waterbody", "target_class")
+GROUPING = ("section", "river", "basin", "lake", "city", "waterbody", "target_class", "source")
 
 
 def add_verbs(verbs: Any) -> None:
@@ -52,6 +52,7 @@ def add_verbs(verbs: Any) -> None:
     )
     section.add_argument("--by", choices=("section", "river", "basin", "lake"), default="section", help="评价对象")
     _period(section)
+    section.add_argument("--base", metavar="时段", help="与这个时段比较，写法同 period 列：等级变化、类别比例变化")
     tli = add_verb(
         verbs,
         "tli",
@@ -89,7 +90,8 @@ def _surface_items() -> list[tuple[str, str, str]]:
     return [(r.item, r.name, r.unit) for r in rows(WaterLimit) if r.table == 1 and r.item in wanted]
 
 
-def _water_amounts(table: Table) -> Amounts:
+def water_amounts(table: Table) -> Amounts:
+    """The columns that are items of table 1; BadInput when there is none."""
     given = amounts(table, _surface_items())
     if not set(given.values) & set(SECTION_ITEMS):
         raise BadInput(f"{table.file}：第 1 行：没有一列是评价项目 (no item of table 1)：{ITEM_WORDS}")
@@ -97,7 +99,8 @@ def _water_amounts(table: Table) -> Amounts:
     return given
 
 
-def _bodies(table: Table) -> Any:
+def waterbodies(table: Table) -> Any:
+    """river or lake for each row; river where the table has no such column."""
     if "waterbody" not in table.columns:
         return np.full(len(table.lines), "river", "U5")
     return np.array(table.parse("waterbody", _body, "不是 river 或 lake（河流、湖库）"), "U5")
@@ -114,16 +117,45 @@ def _body(cell: str) -> str:
 
 def surface_water_section(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section", args.by])
-    given, body = _water_amounts(table), _bodies(table)
+    given, body = water_amounts(table), waterbodies(table)
     whole = args.by in ("river", "basin")
-    header = (args.by, "period", *(BASIN_HEADER if whole else SECTION_HEADER))
     judge = _basin_cells if whole else _section_cells
+    its = based(table, args, groups(table, args.by, args.period))
+    found = [in_law(judge, args, table, given, body, group) for group in its]
+    change = ("change", "change_by_shares") if args.base is not None else ()
+    header = (args.by, "period", *(BASIN_HEADER if whole else SECTION_HEADER), *change)
+    before = {group.name: state for group, (_, state) in zip(its, found, strict=True) if group.period == args.base}
     out = [
-        (group.name, group.period, *in_law(judge, args, table, given, body, group))
-        for group in groups(table, args.by, args.period)
+        (group.name, group.period, *cells, *(_change(before, group, state, args) if change else ()))
+        for group, (cells, state) in zip(its, found, strict=True)
     ]
     write_table(args.output, header, out, {"samples", "sections", "unjudged", "share_1_3", "share_worse_5"})
     return 0
+
+
+class State(NamedTuple):
+    """What a change is counted from: the grade (0 none); where judged by shares, those of I–III and worse than V."""
+
+    grade: int
+    shares: tuple[float, float] | None
+
+
+def based(table: Table, args: argparse.Namespace, its: list[Group]) -> list[Group]:
+    """The groups themselves; BadInput when none of them is of the base period that was asked for."""
+    if args.base is not None and args.base not in {group.period for group in its}:
+        raise BadInput(f"{table.file}：没有基准时段 {args.base} 的数据 (no data of the base period)")
+    return its
+
+
+def _change(before: dict[str, State], group: Group, now: State, args: argparse.Namespace) -> tuple[str, str]:
+    """Change by grades, and by shares where both periods were judged by shares; NA where one has no grade."""
+    was, day = before.get(group.name), law_day(args, WaterLimit, group.day)
+    if group.period == args.base or was is None or not (was.grade and now.grade):
+        return "NA", "NA"
+    by_grade = water_bodies.grade_change(was.grade, now.grade, day).word.zh
+    if was.shares is None or now.shares is None:
+        return by_grade, "NA"
+    return by_grade, water_bodies.share_change(was.shares, now.shares, day).word.zh
 
 
 def _means_of(args: argparse.Namespace, table: Table, given: Amounts, group: Group) -> tuple[dict[str, Any], Any]:
@@ -142,7 +174,9 @@ def _one_body(table: Table, body: Any, group: Group) -> str:
     return str(kinds.pop())
 
 
-def _section_cells(args: argparse.Namespace, table: Table, given: Amounts, body: Any, group: Group) -> tuple[str, ...]:
+def _section_cells(
+    args: argparse.Namespace, table: Table, given: Amounts, body: Any, group: Group
+) -> tuple[tuple[str, ...], State]:
     day, kind = law_day(args, WaterLimit, group.day), _one_body(table, body, group)
     kind = "lake" if args.by == "lake" else kind
     at_points, _ = _means_of(args, table, given, group)
@@ -159,7 +193,7 @@ def _section_cells(args: argparse.Namespace, table: Table, given: Amounts, body:
     return (
         str(len(group.rows)), CLASSES[found.klass[0]], *words, *apart, missing, used[0].standard,
         weakest((*used, *((grade,) if grade else ()))), found.grounds(0).zh,
-    )  # fmt: skip
+    ), State(grade.grade if grade else 0, None)  # fmt: skip
 
 
 def _apart(item: str, mean: dict[str, Any], kind: str, day: date) -> str:
@@ -170,7 +204,9 @@ def _apart(item: str, mean: dict[str, Any], kind: str, day: date) -> str:
     return CLASSES[code] if code else ""
 
 
-def _basin_cells(args: argparse.Namespace, table: Table, given: Amounts, body: Any, group: Group) -> tuple[str, ...]:
+def _basin_cells(
+    args: argparse.Namespace, table: Table, given: Amounts, body: Any, group: Group
+) -> tuple[tuple[str, ...], State]:
     day = law_day(args, WaterLimit, group.day)
     at_sections, first = _means_of(args, table, given, group)
     items = {i: v for i, v in at_sections.items() if i in SECTION_ITEMS}
@@ -182,6 +218,8 @@ def _basin_cells(args: argparse.Namespace, table: Table, given: Amounts, body: A
         str(found.sections), str(found.unjudged), {"mean": "断面均值", "shares": "类别比例", "none": ""}[found.method],
         CLASSES[found.klass] if found.klass else "", *words, *shares, _basin_items(found, names, day),
         water.limit("do", "river", day).standard, weakest(found.rules), found.explain().zh,
+    ), State(
+        found.grade.grade if found.grade else 0, (found.good, found.worse) if found.method == "shares" else None
     )  # fmt: skip
 
 
@@ -239,10 +277,8 @@ def _number(value: float) -> str:
 
 def cwqi_verb(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["city", "section"])
-    given, body = _water_amounts(table), _bodies(table)
-    cities = groups(table, "city", args.period)
-    if args.base is not None and args.base not in {group.period for group in cities}:
-        raise BadInput(f"{table.file}：没有基准时段 {args.base} 的数据 (no data of the base period)")
+    given, body = water_amounts(table), waterbodies(table)
+    cities = based(table, args, groups(table, "city", args.period))
     found = [in_law(_city, args, table, given, body, group) for group in cities]
     header = ("city", "period", "cwqi", "rank", "cwqi_river", "cwqi_lake", "river_sections", "lake_points", "missing")
     change = ("change", "change_rank") if args.base is not None else ()

@@ -465,7 +465,7 @@ def test_a_source_passes_at_class_iii_and_by_tables_2_and_3():
     found = water_sources.source(columns, "river", DAY)
     assert found.passes.tolist() == [True, False, False]
     assert [found.over(k) for k in range(3)] == [(), ("nh3n",), ("铁",)]
-    assert found.explain(1).zh == "不达标：氨氮（GB 3838-2002 4.2、5）"
+    assert found.explain(1).zh == "不达标：氨氮(0.01)（GB 3838-2002 4.2、5）"
 
 
 def test_coliform_and_in_lakes_total_nitrogen_are_judged_apart():
