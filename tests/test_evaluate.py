@@ -365,6 +365,13 @@ def test_a_ranking_is_sorted_and_ranks_changes(run):
     ]
 
 
+def test_the_index_of_cities_goes_straight_into_the_ranking(run, tmp_path):
+    out = tmp_path / "index.csv"
+    run("air-period", INDEX + "A,9,27,46,31,1.3,102\nB,5,17,38,26,1.4,86\n", "--edition", "2012", "-o", str(out))
+    rows = run("air-ranking", out.read_bytes())[1]
+    assert [(r["city"], r["rank"], r["main_pollutant"]) for r in rows] == [("B", "1", "PM2.5"), ("A", "2", "PM2.5")]
+
+
 def test_a_bureau_may_rank_densely(run):
     cities = "city,composite_index\nA,2.0\nB,2.0\nC,2.1\n"
     assert [r["rank"] for r in run("air-ranking", cities)[1]] == ["1", "1", "3"]

@@ -54,7 +54,7 @@ def add_verbs(verbs: Any) -> None:
         air_ranking,
         "城市空气质量排名和变化排名",
         "列：city, composite_index；有 composite_index_before 时也排变化，有 meets_class2（是/否）时六项达标的城市"
-        "不参加恶化排名。并列者同名次。",
+        "不参加恶化排名；有 main_pollutant 则照录。并列者同名次。",
     )
     ranked.add_argument(
         "--ties", choices=("competition", "dense"), help="并列后的名次：跳过（1,2,2,4）或连续（1,2,2,3）"
@@ -174,20 +174,23 @@ def air_ranking(args: argparse.Namespace) -> int:
     if "meets_class2" in table.columns:
         meets = np.array(table.parse("meets_class2", _yes, "不是 是 或 否"), np.bool_)
     result = in_law(air_index.ranking, index, law_day(args) or _today(), before, meets, args.ties)
-    cities, given = table.text("city"), table.text(args.column)
-    out = [[city, text.strip(), _place(r)] for city, text, r in zip(cities, given, result.rank, strict=True)]
-    header: tuple[str, ...] = RANKING_HEADER
-    if before is not None:
-        digits = next(row.digits for row in result.rows if row.kind == "change")
-        changes = zip(
-            table.text("composite_index_before"), result.change, result.improved, result.worsened, strict=True
+    passed = [name for name in ("main_pollutant",) if name in table.columns]
+    header = (*RANKING_HEADER, *passed, *(CHANGE_HEADER if before is not None else ()))
+    given = [table.text(name) for name in ("city", args.column, *passed)]
+    out = []
+    for i in np.lexsort((result.rank, result.rank == 0)):  # who has no rank comes last
+        city, value, *more = (column[i].strip() for column in given)
+        out.append(
+            (city, value, _place(result.rank[i]), *more, *(_change(table, result, i) if before is not None else ()))
         )
-        for row, (old, change, improved, worsened) in zip(out, changes, strict=True):
-            row += [old.strip(), _number(change, digits), _place(improved), _place(worsened)]
-        header += CHANGE_HEADER
-    out.sort(key=lambda row: (row[2] == "NA", int(row[2]) if row[2] != "NA" else 0))
-    write_table(args.output, header, out, set(header) - {"city"})
+    write_table(args.output, header, out, set(header) - {"city", *passed})
     return 0
+
+
+def _change(table: Table, result: air_index.RankingColumns, i: int) -> tuple[str, ...]:
+    digits = next(row.digits for row in result.rows if row.kind == "change")
+    before = table.text("composite_index_before")[i].strip()
+    return before, _number(result.change[i], digits), _place(result.improved[i]), _place(result.worsened[i])
 
 
 def _place(rank: int) -> str:

@@ -257,13 +257,13 @@ def _judge(days: air_period.Days, first: date, last: date, law: date | None) -> 
 def _wide(cities: list[str], name: str, result: air_period.PeriodColumns) -> Iterator[tuple[str, ...]]:
     for i, city in enumerate(cities):
         texts = {(r.pollutant, r.statistic): result.text(k, i) for k, r in enumerate(result.rows)}
-        terms, _ = air_index.terms_on(result.last)
+        terms, _ = air_index.terms_on(result.law)
         yield city, name, *(texts[t.pollutant, t.statistic] for t in terms)
 
 
 def _long(cities: list[str], name: str, result: air_period.PeriodColumns, level: Any) -> Iterator[tuple[str, ...]]:
     counted = air_period.class_days(level)
-    rate = air_period.good_rate(counted, result.last)
+    rate = air_period.good_rate(counted, result.law)
     for i, city in enumerate(cities):
         for k, row in enumerate(result.rows):
             limit = result.limits[k]

@@ -125,13 +125,14 @@ def _name(by: str, first: date) -> str:
 class PeriodColumns:
     """Statistics of one period, an axis of S rows (`rows`) and one of places.
 
-    `value` rounded, NaN without a day · `days` valid days · `short_in` int8: 0, the first month (1–12) that lacks valid
-    days, or 13 when the year does · `met` int8: 1 meets class 2, 0 exceeds, -1 not judged · `multiple` (C - S)/S of
-    what exceeds, else NaN · `over` days above the daily limit (-1 for rows of annual means).
+    `law` the day whose law judged it · `value` rounded, NaN without a day · `days` valid days · `short_in` int8: 0, the
+    first month (1–12) that lacks valid days, or 13 when the year does · `met` int8: 1 meets class 2, 0 exceeds, -1 not
+    judged · `multiple` (C - S)/S of what exceeds, else NaN · `over` days above the daily limit (-1 for annual means).
     """
 
     first: date
     last: date
+    law: date
     rows: tuple[AirStatistic, ...]
     limits: tuple[AirLimit, ...]
     roundings: tuple[AirRounding, ...]
@@ -159,7 +160,7 @@ class PeriodColumns:
         if np.isnan(self.value[row, place]):
             return _say(Reason.NO_DAYS, item=item)
         if short := int(self.short_in[row, place]):
-            rule = _minimum(statistic.pollutant, short, self.last)
+            rule = _minimum(statistic.pollutant, short, self.law)
             when = Label("全年", "the year") if short == WHOLE_YEAR else Label(f"{short}月", f"month {short}")
             days = self.days[row, place]
             return _say(Reason.PERIOD_SHORT, item=item, when=when, days=days, minimum=rule.minimum, cite=rule.cite)
@@ -176,7 +177,7 @@ class PeriodColumns:
     def basis(self, row: int) -> tuple[Row, ...]:
         """Table rows a statistic stands on: what it is, its rounding, its limit, its least number of days."""
         statistic = self.rows[row]
-        return statistic, self.roundings[row], self.limits[row], _minimum(statistic.pollutant, WHOLE_YEAR, self.last)
+        return statistic, self.roundings[row], self.limits[row], _minimum(statistic.pollutant, WHOLE_YEAR, self.law)
 
 
 def _say(reason: Reason, **facts: Any) -> Label:
@@ -209,14 +210,14 @@ def evaluate(days: Days, first: date, last: date, law: date | None = None) -> Pe
     absent = np.full(shape, np.nan)
     columns = [cut.columns.get(COLUMNS[row.pollutant], absent) for row in rows]
     value = np.stack([_statistic(r, c, q.digits) for r, c, q in zip(rows, columns, roundings, strict=True)])
-    short_in = np.stack([_short_in(r.pollutant, cut.day, c, first, last) for r, c in zip(rows, columns, strict=True)])
+    short_in = np.stack([_short_in(r.pollutant, cut, c, first, last, law) for r, c in zip(rows, columns, strict=True)])
     class2: Floats = np.array([limit.class2 for limit in limits])[:, None]
     judged = (short_in == 0) & ~np.isnan(value) & _is_year(first, last)
     over = [
         (c > s.class2).sum(axis=-1) if s.averaging != "year" else _none(c) for c, s in zip(columns, limits, strict=True)
     ]
     return PeriodColumns(
-        first, last, rows, limits, roundings, value,
+        first, last, law, rows, limits, roundings, value,
         days=np.stack([(~np.isnan(column)).sum(axis=-1) for column in columns]),
         short_in=short_in,
         met=np.where(judged, value <= class2, NOT_JUDGED).astype(np.int8),
@@ -244,15 +245,15 @@ def _is_year(first: date, last: date) -> bool:
     return (first.month, first.day, last.month, last.day) == (1, 1, 12, 31) and first.year == last.year
 
 
-def _short_in(pollutant: str, day: Dates, column: Floats, first: date, last: date) -> NDArray[np.int8]:
+def _short_in(pollutant: str, days: Days, column: Floats, first: date, last: date, law: date) -> NDArray[np.int8]:
     """First month wholly inside the period with too few valid days; 13 when only the whole year has too few; else 0."""
     valid = ~np.isnan(column)
     out = np.zeros(column.shape[:-1], np.int8)
     if _is_year(first, last):
-        out[valid.sum(axis=-1) < _minimum(pollutant, WHOLE_YEAR, last).minimum] = WHOLE_YEAR
+        out[valid.sum(axis=-1) < _minimum(pollutant, WHOLE_YEAR, law).minimum] = WHOLE_YEAR
     for name, begin, end in reversed(list(_whole_months(first, last))):
-        inside = (day >= np.datetime64(begin)) & (day <= np.datetime64(end))
-        out[valid[..., inside].sum(axis=-1) < _minimum(pollutant, name, last).minimum] = name
+        inside = (days.day >= np.datetime64(begin)) & (days.day <= np.datetime64(end))
+        out[valid[..., inside].sum(axis=-1) < _minimum(pollutant, name, law).minimum] = name
     return out
 
 

@@ -194,6 +194,17 @@ class AirEvent(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AirState(Row):
+    """Temperature [K] and pressure [hPa] that a concentration is stated at; None: as they were when measured."""
+
+    table_file: ClassVar[str] = "air_state.csv"
+    phase: str  # gas, particle
+    pollutants: str
+    kelvin: float | None
+    hectopascal: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reactivity(Row):
     """Maximum incremental reactivity of a VOC species [g O3 per g VOC]; None where no value could be cited.
 
@@ -484,6 +495,7 @@ TABLES: tuple[type[Row], ...] = (
     AirIndexTerm,
     AirRanking,
     AirEvent,
+    AirState,
     Reactivity,
     ClosureTerm,
     WaterLimit,

@@ -78,6 +78,25 @@ def test_a_single_index_is_the_quotient_rounded_half_to_even(value, name, day):
     assert round(result.single[at, 0] * 10**digits) == wanted
 
 
+@given(
+    st.lists(st.tuples(*[st.integers(0, 300)] * 6), min_size=1, max_size=8),
+    st.integers(0, 5),
+    st.integers(0, 50),
+    st.randoms(use_true_random=False),
+)
+def test_more_pollution_never_lowers_the_index_and_the_order_of_places_does_not_matter(places, item, more, seed):
+    columns = {
+        name: np.array(column, float) for name, column in zip(air_index.ITEMS, zip(*places, strict=True), strict=True)
+    }
+    name = air_index.ITEMS[item]
+    found = air_index.composite_index(columns, NEW).composite
+    assert (air_index.composite_index(columns | {name: columns[name] + more}, NEW).composite >= found).all()
+    order = list(range(len(places)))
+    seed.shuffle(order)
+    mixed = air_index.composite_index({k: v[order] for k, v in columns.items()}, NEW).composite
+    assert mixed.tolist() == found[order].tolist()
+
+
 # ---- rankings
 
 

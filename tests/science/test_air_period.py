@@ -90,6 +90,12 @@ def test_a_result_names_its_statistic_its_rounding_its_limit_and_its_least_numbe
     assert tables == ["air_statistics.csv", "air_rounding.csv", "air_limits.csv", "validity.csv"]
 
 
+def test_a_year_before_the_first_edition_may_be_judged_by_it_when_asked():
+    result = judged(year(2012), date(2026, 2, 28))
+    assert result.compliant(0) is True
+    assert result.edition == "HJ 663-2013"
+
+
 def test_before_the_first_edition_nothing_is_judged():
     with pytest.raises(NotInForce, match=r"air_statistics\.csv"):
         judged(year(2012))

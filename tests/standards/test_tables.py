@@ -18,6 +18,7 @@ from ceguan.standards.tables import (
     AirLimit,
     AirRanking,
     AirRounding,
+    AirState,
     AirStatistic,
     AqiClass,
     AqiCompleteness,
@@ -53,6 +54,7 @@ KEYS = {
     AirIndexTerm: ("pollutant",),
     AirRanking: ("kind",),
     AirEvent: ("kind",),
+    AirState: ("phase",),
     Reactivity: ("en",),
     ClosureTerm: ("method", "term"),
     WaterLimit: ("table", "item", "waterbody"),
@@ -171,6 +173,14 @@ def test_six_pollutants_make_the_index_and_every_statistic_has_its_rounding(day)
 def test_a_ranking_says_its_order_and_its_ties(row):
     assert row.ties in ("competition", "dense")
     assert row.ascending in ("yes", "no")
+
+
+@pytest.mark.parametrize("row", of(AirState))
+def test_a_state_has_temperature_and_pressure_or_neither(row):
+    assert (row.kelvin is None) == (row.hectopascal is None)
+    assert row.phase in ("gas", "particle")
+    limited = {limit.pollutant for limit in tables.rows(AirLimit) if limit.phase != "reference"}
+    assert set(row.pollutants.split()) <= limited
 
 
 @pytest.mark.parametrize("row", of(AirEvent))
