@@ -1,18 +1,19 @@
 """Frames per second of the gateway with a durable answer, beside the same run without durability.
 
-    bench/gateway.py [--active 2000] [--idle 10000] [--seconds 10]
+    bench/gateway.py [--active 2000] [--idle 10000] [--seconds 8] [--rounds 3]
 
-Gateway and load generator are two processes on the same machine; the generator's share of the processors is printed.
+Gateway and load generator share the machine; the generator's share of the processors is printed. The runs are taken in
+turn, round by round, and each figure is the median of its rounds: what else the machine does hits all of them alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import resource
-import socket
+import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402  the root must be on the path first
 
+from bench import load  # noqa: E402
 from ceguan import settings  # noqa: E402
 from ceguan.intake.hj212 import gateway as gateways  # noqa: E402
 from ceguan.intake.hj212.frame import encode  # noqa: E402
@@ -62,7 +64,7 @@ class Forgetful:
 
 
 class Unsynced(ArchiveWriter):
-    """The archive with everything but the fdatasync: the same run without durability."""
+    """The archive with everything but the fdatasync."""
 
     def sync(self) -> None:
         with self._disk:
@@ -77,96 +79,73 @@ WRITERS = {
 
 
 def serve(port: int, writer: str) -> None:
-    """The child: one gateway until SIGTERM; prints its peak memory on the way out."""
+    """The child: one gateway until SIGTERM."""
     import uvloop
 
-    values = settings.load(gateway_max_connections=60000)
+    values = settings.load()
     gateways.raise_descriptor_limit()
     if writer == "nothing":
         gateways.build = lambda *_: (memoryview(b""), [])  # nor are records built
     listener = gateways.listen("127.0.0.1", port)
-    uvloop.run(gateways.accept(values, WRITERS[writer](values.folder / "archive"), listener, lambda state: None))
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"rss_mb": used.ru_maxrss / 1024, "cpu_s": used.ru_utime + used.ru_stime}), flush=True)
+    made = WRITERS[writer](values.folder / "archive")
+    uvloop.run(gateways.accept(values, made, listener, lambda state: print(json.dumps(state), flush=True)))
 
 
-class Device(asyncio.Protocol):
-    """Sends its frame, waits for the answer, sends again."""
-
-    def __init__(self, data: bytes, waits: list[float]):
-        self.data, self.waits, self.sent, self.transport = data, waits, 0.0, None
-
-    def connection_made(self, transport) -> None:
-        self.transport = transport
-
-    def send(self) -> None:
-        self.sent = time.perf_counter()
-        self.transport.write(self.data)
-
-    def data_received(self, data: bytes) -> None:
-        self.waits.append(time.perf_counter() - self.sent)
-        self.send()
-
-
-async def load(port: int, active: int, idle: int, seconds: float) -> dict:
-    """Answers counted over `seconds` after a warm-up of two."""
-    loop, waits = asyncio.get_running_loop(), []
-    devices = [Device(frame(f"BENCH{number:09d}"), waits) for number in range(active)]
-    for number, device in enumerate(devices + [Device(b"", []) for _ in range(idle)]):
-        source = (f"127.0.0.{2 + number % 8}", 0)
-        await loop.create_connection(lambda device=device: device, "127.0.0.1", port, local_addr=source)
-    for device in devices:
-        device.send()
-    await asyncio.sleep(2)
-    waits.clear()
-    used, start = time.process_time(), time.perf_counter()
-    await asyncio.sleep(seconds)
-    took = time.perf_counter() - start
-    taken = np.array(waits)
-    return {
-        "frames_per_s": len(taken) / took,
-        "p50_ms": float(np.percentile(taken, 50)) * 1000,
-        "p99_ms": float(np.percentile(taken, 99)) * 1000,
-        "generator_share": (time.process_time() - used) / took / (os.cpu_count() or 1),
-    }
+def measure(run: str, args: argparse.Namespace) -> dict[str, float]:
+    """One run: the gateway – one process with this writer, or "two processes" – beside the load generator."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--serve", str(args.port), "--writer", run]
+        if run == "two":
+            command = [sys.executable, "-m", "ceguan", "gateway", "--port", str(args.port), "--processes", "2"]
+        environ = os.environ | {"CEGUAN_DATA": folder, "PYTHONPATH": str(ROOT), "CEGUAN_GATEWAY_MAX_CONNECTIONS": "60000"}
+        child = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        try:
+            processes = await_gateway(child, Path(folder), run)
+            spent = sum(map(cpu_seconds, processes))
+            result = load.run(args.port, [frame(f"BENCH{n:09d}") for n in range(args.active)], args.idle, args.seconds)
+            result["gateway_cpu_us"] = (sum(map(cpu_seconds, processes)) - spent) * 1e6  # with the warm-up
+            result["rss_mb"] = max(memory(pid, "VmHWM") for pid in processes)
+            result["pss_mb"] = sum(memory(pid, "Pss") for pid in processes)
+        finally:
+            child.send_signal(signal.SIGTERM)
+            child.communicate(timeout=60)
+        return result
 
 
-def await_port(port: int, child: subprocess.Popen) -> None:
-    """Until the gateway accepts; at most 20 s."""
-    for _ in range(200):
+def await_gateway(child: subprocess.Popen, folder: Path, run: str) -> list[int]:
+    """The gateway's processes, once all accept."""
+    assert child.stdout is not None
+    if run != "two":
+        child.stdout.readline()
         if child.poll() is not None:
             raise SystemExit("the gateway did not start; is the port taken? --port")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("the gateway did not accept within 20 s")
+        return [child.pid]
+    for _ in range(300):
+        time.sleep(0.1)
+        beat = folder / "gateway.json"
+        found = json.loads(beat.read_text())["processes"] if beat.exists() else []
+        if len(found) == 2:
+            return [one["pid"] for one in found]
+    raise SystemExit("the gateway did not accept within 30 s")
 
 
-def measure(writer: str, args: argparse.Namespace) -> dict:
-    """One run: gateway in a child process, load generator here."""
-    import uvloop
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--serve", str(args.port), "--writer", writer]
-        child = subprocess.Popen(
-            command, env=os.environ | {"CEGUAN_DATA": folder}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        try:
-            await_port(args.port, child)
-            result = uvloop.run(load(args.port, args.active, args.idle, args.seconds))
-        finally:
-            child.terminate()
-            told, _ = child.communicate(timeout=30)
-        return result | json.loads(told.splitlines()[-1])
+
+def memory(pid: int, name: str) -> float:
+    """MB: VmHWM, the peak, or Pss, where pages shared between processes count once."""
+    path = Path(f"/proc/{pid}/{'smaps_rollup' if name == 'Pss' else 'status'}")
+    line = next(line for line in path.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) / 1024
 
 
 def byte_scan_gb_per_s() -> float:
     """How fast this machine looks at bytes: the yardstick beside the figures."""
-    block = np.zeros(64 << 20, np.uint8)
+    block = np.ones(64 << 20, np.uint8)
     start = time.perf_counter()
-    block.sum(dtype=np.uint64)
+    np.bitwise_xor.reduce(block.view(np.uint64))
     return block.nbytes / (time.perf_counter() - start) / 1e9
 
 
@@ -175,6 +154,7 @@ def main() -> None:
     parser.add_argument("--active", type=int, default=2000)
     parser.add_argument("--idle", type=int, default=10000)
     parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--port", type=int, default=29212)
     parser.add_argument("--serve", type=int)
     parser.add_argument("--writer", choices=WRITERS, default="durable")
@@ -183,26 +163,45 @@ def main() -> None:
         serve(args.serve, args.writer)
         return
     limit = gateways.raise_descriptor_limit()
-    durable, unsynced, nothing = (measure(writer, args) for writer in WRITERS)
+    runs: dict[str, list[dict[str, float]]] = {run: [] for run in (*WRITERS, "two")}
+    for _ in range(args.rounds):
+        for run, results in runs.items():
+            results.append(measure(run, args))
+
+    def median(run: str, key: str) -> float:
+        return statistics.median(result[key] for result in runs[run])
+
+    def ratio(run: str, other: str) -> float:
+        pairs = zip(runs[run], runs[other], strict=True)
+        return statistics.median(one["frames_per_s"] / two["frames_per_s"] for one, two in pairs)
+
     conditions = (
         f"{args.active} active closed-loop + {args.idle} idle connections, {len(frame('BENCH000000000'))}-byte frames "
-        f"of {len(FACTORS)} factors, one gateway process and the generator on {os.cpu_count()} cores "
-        f"(generator {durable['generator_share']:.0%} of them), byte scan {byte_scan_gb_per_s():.1f} GB/s, "
-        f"descriptor limit {limit}"
+        f"of {len(FACTORS)} factors, gateway and generator on {os.cpu_count()} cores, load before "
+        f"{os.getloadavg()[2]:.1f}, median of {args.rounds} rounds of {args.seconds:g} s, byte scan "
+        f"{byte_scan_gb_per_s():.1f} GB/s, descriptor limit {limit}"
     )
     figures = [
-        ("gateway frames with durable answer", durable["frames_per_s"], "frames/s"),
-        ("gateway frames, archive without fdatasync", unsynced["frames_per_s"], "frames/s"),
-        ("gateway frames, no archive at all", nothing["frames_per_s"], "frames/s"),
-        ("durable to without fdatasync", durable["frames_per_s"] / unsynced["frames_per_s"], "ratio"),
-        ("durable to no archive at all", durable["frames_per_s"] / nothing["frames_per_s"], "ratio"),
-        ("answer p50", durable["p50_ms"], "ms"),
-        ("answer p99", durable["p99_ms"], "ms"),
-        ("gateway peak memory", durable["rss_mb"], "MB"),
+        ("gateway frames with durable answer", median("durable", "frames_per_s"), "frames/s"),
+        ("gateway frames, archive without fdatasync", median("unsynced", "frames_per_s"), "frames/s"),
+        ("gateway frames, no archive at all", median("nothing", "frames_per_s"), "frames/s"),
+        ("gateway frames with durable answer, two processes", median("two", "frames_per_s"), "frames/s"),
+        ("durable to without fdatasync", ratio("durable", "unsynced"), "ratio"),
+        ("durable to no archive at all", ratio("durable", "nothing"), "ratio"),
+        ("two processes to one", ratio("two", "durable"), "ratio"),
+        ("answer p50", median("durable", "p50_ms"), "ms"),
+        ("answer p99", median("durable", "p99_ms"), "ms"),
+        ("answer p99, two processes", median("two", "p99_ms"), "ms"),
+        ("generator's share of the processors, one process", median("durable", "generator_share"), "ratio"),
+        ("generator's share of the processors, two processes", median("two", "generator_share"), "ratio"),
+        ("gateway peak memory", median("durable", "rss_mb"), "MB"),
+        ("gateway peak memory, each of two processes", median("two", "rss_mb"), "MB"),
+        ("gateway memory, two processes, shared pages once", median("two", "pss_mb"), "MB"),
     ]
     for name, value, unit in figures:
         print(json.dumps({"name": name, "value": round(value, 2), "unit": unit, "conditions": conditions}))
 
 
 if __name__ == "__main__":
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     main()
