@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo serve test browser lint types bench fuzz docs lock clean
+.PHONY: help setup demo serve test browser lint types bench fuzz soak docs lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 12
@@ -55,6 +55,9 @@ bench: $(VENV)/.dev  ## one JSON line per figure
 
 fuzz: $(VENV)/.dev  ## whatever bytes come, nothing breaks (MINUTES=10 of CPU, or SECONDS=30)
 	@$(BIN)/python fuzz/run.py $(or $(SECONDS),$(shell expr 60 \* $(or $(MINUTES),10)))
+
+soak: $(VENV)/.dev  ## the gateway under load, kills and outages for MINUTES=10; writes docs/soak.md
+	@$(BIN)/python tools/soak.py --minutes $(or $(MINUTES),10) --report docs/soak.md
 
 docs: $(VENV)/.dev  ## print the pages that come from tables
 	@$(BIN)/python tools/print_docs.py
