@@ -97,7 +97,11 @@ def measure(run: str, args: argparse.Namespace) -> dict[str, float]:
         command = [sys.executable, __file__, "--serve", str(args.port), "--writer", run]
         if run == "two":
             command = [sys.executable, "-m", "ceguan", "gateway", "--port", str(args.port), "--processes", "2"]
-        environ = os.environ | {"CEGUAN_DATA": folder, "PYTHONPATH": str(ROOT), "CEGUAN_GATEWAY_MAX_CONNECTIONS": "60000"}
+        environ = os.environ | {
+            "CEGUAN_DATA": folder,
+            "PYTHONPATH": str(ROOT),
+            "CEGUAN_GATEWAY_MAX_CONNECTIONS": "60000",
+        }
         child = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             processes = await_gateway(child, Path(folder), run)

@@ -46,7 +46,11 @@ def _now(spec):  # type: ignore[no-untyped-def]
 @njit(cache=False, nogil=True)
 def _turn(epoll, devices, frames, sizes, sent, until, waits, start):  # type: ignore[no-untyped-def]
     """Answer by answer until the moment `until` [ns]; how many answers came, -1 when a connection ended."""
-    events, spec, answer = np.zeros(_MOST_EVENTS * _EVENT_BYTES, np.uint8), np.zeros(2, np.int64), np.zeros(4096, np.uint8)
+    events, spec, answer = (
+        np.zeros(_MOST_EVENTS * _EVENT_BYTES, np.uint8),
+        np.zeros(2, np.int64),
+        np.zeros(4096, np.uint8),
+    )
     count = start
     at = _now(spec)
     while at < until:
