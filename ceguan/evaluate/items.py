@@ -169,8 +169,9 @@ def weakest(used: Iterable[Row]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows with one name in one period, and the last day measured."""
+    """Rows with one name (in `column`) in one period, and the last day measured."""
 
+    column: str
     name: str
     period: str
     rows: Any
@@ -188,6 +189,6 @@ def groups(table: Table, column: str, period: str) -> list[Group]:
     for row, name in enumerate(table.text(column)):
         found.setdefault((name, PERIODS[period](measured[row]) if measured else ""), []).append(row)
     return [
-        Group(name, when, np.array(its), max(measured[row] for row in its) if measured else None)
+        Group(column, name, when, np.array(its), max(measured[row] for row in its) if measured else None)
         for (name, when), its in found.items()
     ]

@@ -158,13 +158,22 @@ def _change(before: dict[str, State], group: Group, now: State, args: argparse.N
     return by_grade, water_bodies.share_change(was.shares, now.shares, day).word.zh
 
 
-def _means_of(args: argparse.Namespace, table: Table, given: Amounts, group: Group) -> tuple[dict[str, Any], Any]:
-    """Means of each section in a group of rows, in the order of the file, and the first row of each."""
-    names = np.array(table.text("section"))[group.rows]
+def _places(table: Table, given: Amounts, group: Group) -> tuple[dict[str, Any], Any, Any]:
+    """The columns of a group of rows, the number of each row's section, and the first row of each section.
+
+    A table without sections has one.
+    """
+    names = np.array(table.text("section" if "section" in table.columns else group.column))[group.rows]
     _, first, section = np.unique(names, return_index=True, return_inverse=True)
-    section, first = np.argsort(np.argsort(first))[section], np.sort(first)
     part = {item: value[group.rows] for item, value in given.values.items()}
-    return water_bodies.means(part, section, len(first), Ph(args.ph)), group.rows[first]
+    return part, np.argsort(np.argsort(first))[section], group.rows[np.sort(first)]
+
+
+def _means_of(args: argparse.Namespace, table: Table, given: Amounts, group: Group) -> tuple[dict[str, Any], Any]:
+    """Means of the 21 items in each section of a group, in the order of the file, and the first row of each."""
+    part, section, first = _places(table, given, group)
+    items = {item: value for item, value in part.items() if item in SECTION_ITEMS}
+    return water_bodies.means(items, section, len(first), Ph(args.ph)), first
 
 
 def _one_body(table: Table, body: Any, group: Group) -> str:
@@ -179,9 +188,8 @@ def _section_cells(
 ) -> tuple[tuple[str, ...], State]:
     day, kind = law_day(args, WaterLimit, group.day), _one_body(table, body, group)
     kind = "lake" if args.by == "lake" else kind
-    at_points, _ = _means_of(args, table, given, group)
-    points = len(next(iter(at_points.values())))
-    mean = water_bodies.means(at_points, np.zeros(points, np.int64), 1, Ph(args.ph))
+    part, point, _ = _places(table, given, group)
+    mean = water_bodies.lake_means(part, point, Ph(args.ph))  # of a single section this is its mean over time
     items = {i: v for i, v in mean.items() if i in SECTION_ITEMS}
     found = water.surface_water(items, kind, day, ())
     grade = water.grade(int(found.klass[0]), day)
@@ -208,9 +216,8 @@ def _basin_cells(
     args: argparse.Namespace, table: Table, given: Amounts, body: Any, group: Group
 ) -> tuple[tuple[str, ...], State]:
     day = law_day(args, WaterLimit, group.day)
-    at_sections, first = _means_of(args, table, given, group)
-    items = {i: v for i, v in at_sections.items() if i in SECTION_ITEMS}
-    found = water_bodies.basin(items, body[first], day)
+    sections, first = _means_of(args, table, given, group)
+    found = water_bodies.basin(sections, body[first], day)
     names = [table.text("section")[row] for row in first]
     words = (found.grade.zh, found.grade.colour_zh) if found.grade else ("", "")
     shares = (f"{found.good:.6g}", f"{found.worse:.6g}") if found.grade else ("", "")
@@ -254,11 +261,8 @@ def tli_verb(args: argparse.Namespace) -> int:
 
 
 def _tli_cells(args: argparse.Namespace, table: Table, given: Amounts, group: Group) -> tuple[str, ...]:
-    names = (
-        np.array(table.text("section"))[group.rows] if "section" in table.columns else np.zeros(len(group.rows), int)
-    )
-    _, point = np.unique(names, return_inverse=True)
-    mean = water_bodies.lake_means({i: v[group.rows] for i, v in given.values.items()}, point)
+    part, point, _ = _places(table, given, group)
+    mean = water_bodies.lake_means(part, point)
     found = water_bodies.trophic(mean, law_day(args, WaterLimit, group.day))
     its = found.named(0)
     return (
@@ -294,13 +298,12 @@ def _city(
     """The index of a city in a period, and whether every section meets class II and its target."""
     day = law_day(args, WaterLimit, group.day)
     sections, first = _means_of(args, table, given, group)
-    items = {i: v for i, v in sections.items() if i in SECTION_ITEMS}
-    found = water.surface_water(items, body[first], day, ())
+    found = water.surface_water(sections, body[first], day, ())
     target = np.full(len(first), 5.0)
     if "target_class" in table.columns:
         target = np.nan_to_num(table.numbers("target_class")[first], nan=5.0)
     clean = bool(((found.klass > 0) & (found.klass <= 2) & (found.klass <= target)).all())
-    return water_index.cwqi(items, body[first] == "lake", day), clean
+    return water_index.cwqi(sections, body[first] == "lake", day), clean
 
 
 def _city_rows(

@@ -6,7 +6,7 @@ NaN or negative = missing. pH may be averaged by its hydrogen ions instead (`Ph`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -121,13 +121,13 @@ class Basin:
         )
 
 
-def basin(sections: Columns, waterbody: NDArray[np.str_] | str, day: date, required: Sequence[str] = ()) -> Basin:
+def basin(sections: Columns, waterbody: NDArray[np.str_] | str, day: date) -> Basin:
     """A river or basin from the means of its sections (one row each).
 
     Fewer than five sections with a class: the mean of each item over them, then the single worst item; five or more:
     the shares of classes (二（一）2). Main items: of each section, or by the share of sections over class III.
     """
-    found = water.surface_water(sections, waterbody, day, required)
+    found = water.surface_water(sections, waterbody, day, ())
     judged = np.flatnonzero(found.klass > 0)
     least = one(WaterRule, day, rule="sections_for_shares")
     share = np.bincount(found.klass[judged], minlength=7)[1:] / max(len(judged), 1) * 100

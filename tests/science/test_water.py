@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ceguan.science import water
-from ceguan.standards.tables import WaterLimit, rows
+from ceguan.standards.tables import NotInForce, WaterLimit, rows
 
 DAY = date(2026, 6, 1)
 PURE = {"ph": 7.0, "do": 9.0, "codmn": 1.0, "nh3n": 0.1, "tp": 0.005}
@@ -35,6 +35,11 @@ def test_a_limit_belongs_to_its_class(row):
         beyond = water.item_class(row, np.array([bound * (1 + worse)]))[0]
         assert at == 1 + row.classes.index(bound)
         assert beyond > at
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.where) for r in rows(WaterLimit) if r.table != 1])
+def test_a_drinking_water_limit_is_met_up_to_itself(row):
+    assert water.item_class(row, np.array([row.hi, row.hi * (1 + 1e-9), math.nan])).tolist() == [1, 6, 0]
 
 
 @pytest.mark.parametrize(("ph", "expected"), [(6.0, "Ⅰ"), (9.0, "Ⅰ"), (5.999, "劣Ⅴ"), (9.001, "劣Ⅴ")])
@@ -86,6 +91,11 @@ def test_total_nitrogen_counts_in_lakes_only():
     columns = {k: np.array([v]) for k, v in (PURE | {"tn": 3.0}).items()}
     assert water.CLASSES[water.surface_water(columns, "river", DAY).klass[0]] == "Ⅰ"
     assert water.CLASSES[water.surface_water(columns, "lake", DAY).klass[0]] == "劣Ⅴ"
+
+
+def test_a_day_before_every_edition_is_refused():
+    with pytest.raises(NotInForce, match="2001-01-01"):
+        water.surface_water({"do": np.array([8.0])}, "river", date(2001, 1, 1))
 
 
 @given(st.sampled_from(["codmn", "nh3n", "tp"]), st.floats(0, 20), st.floats(0, 5))
