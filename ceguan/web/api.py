@@ -17,6 +17,7 @@ from ninja.security import django_auth
 
 import ceguan
 from ceguan import clock
+from ceguan.intake.models import Command
 from ceguan.registry import rights
 from ceguan.registry.models import Point, Series
 from ceguan.watch.models import Finding
@@ -266,6 +267,26 @@ def _case(one: Any) -> dict[str, Any]:
         "point": one.point.code, "opened": _time(one.opened_at.timestamp()),
         "due": _time(one.due_at.timestamp()) if one.due_at else None,
         "closed": _time(one.closed_at.timestamp()) if one.closed_at else None,
+    }  # fmt: skip
+
+
+@api.get("/commands", response=Page, summary="向设备下发的命令", tags=["devices"])
+def commands(request: HttpRequest, mn: str = "", state: str = "", limit: int = 100, offset: int = 0) -> dict[str, Any]:
+    """Commands to devices, the newest first, without passwords and keys; `mn` and `state` narrow the list."""
+    rights.require(request.user, "intake")
+    found = Command.objects.filter(device__point__in=rights.visible_points(request.user))
+    found = found.filter(**{name: value for name, value in (("device__mn", mn), ("state", state)) if value})
+    part = found.select_related("device", "who")[max(0, offset) : max(0, offset) + min(max(1, limit), 1000)]
+    return {"total": found.count(), "items": [_command(one) for one in part]}
+
+
+def _command(one: Command) -> dict[str, Any]:
+    return {
+        "id": one.pk, "mn": one.device.mn, "cn": one.cn, "params": one.params, "state": one.state, "qn": one.qn,
+        "who": one.who.username if one.who else None, "why": one.why, "attempts": one.attempts,
+        "result_code": one.result_code, "result": label(one.result), "answer": one.answer, "frames": one.frames,
+        "created": _time(one.created.timestamp()), "changed": _time(one.changed.timestamp()),
+        "expires": _time(one.expires.timestamp()),
     }  # fmt: skip
 
 

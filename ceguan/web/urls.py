@@ -19,6 +19,7 @@ PAGES = (
     "export",
     "verdict",
     "intake",
+    "talk",
     "work",
     "inbox",
     "cases",

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from ceguan.intake.hj212 import check, crc, readings, replay, sm4
+from ceguan.intake.hj212 import check, crc, readings, replay, send, sm4
 from ceguan.intake.hj212.frame import Frame, encode, of_chunk, without_secrets
 from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.splitter import Splitter
@@ -28,7 +28,7 @@ _PASSED_OVER = {"ok", "error", "errors", "offset", "sha256", "edition", "warning
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds `hj212` with its verbs; each sets `run`, called with the arguments, which returns the exit code."""
-    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放、检验服务器").add_subparsers(
+    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放、检验服务器、向设备下发命令").add_subparsers(
         metavar="命令", required=True
     )
     reading = _verb(verbs, "decode", "逐帧解码字节流，每帧或每段噪声输出一行 JSON")
@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     playing.add_argument("--timeout", type=float, default=10.0, metavar="秒", help="连接与应答的等待时间，默认 10 秒")
     playing.set_defaults(run=run_replay)
     _add_check(verbs)
+    send.add_arguments(_verb(verbs, "send", "向设备下发命令（反控），每一步记入留痕"))
 
 
 def _add_check(verbs: argparse._SubParsersAction) -> None:

@@ -124,16 +124,25 @@ class Parameter:
         return Label(self.zh, self.en)
 
     @property
-    def wanted(self) -> str:
+    def wanted(self) -> Label:
         """What would be valid, in words."""
         span = f"{self.low if self.low is not None else '…'}–{self.high if self.high is not None else '…'}"
+        choices = "、".join(self.choices), ", ".join(self.choices)
         words = {
-            "int": f"{span} 的整数", "choice": "、".join(self.choices), "time": "年月日时分秒 14 位数字",
-            "now": "年月日时分秒 14 位数字，或省略", "clock": "时分秒 6 位数字", "factor": "设备的因子编码",
-            "password": "6 位字母或数字", "key": "由平台生成", "hours": f"{span} 的整点，空格分隔",
-            "info": "i 加 5 位数字", "text": f"{span} 个字符，不含 ; , & = # 和换行",
-        }  # fmt: skip
-        return words[self.kind] + (f"（{self.unit}）" if self.unit else "")
+            "int": (f"{span} 的整数", f"a whole number, {span}"),
+            "choice": choices,
+            "time": ("年月日时分秒 14 位数字", "YYYYMMDDhhmmss"),
+            "now": ("年月日时分秒 14 位数字，或省略", "YYYYMMDDhhmmss, or left out"),
+            "clock": ("时分秒 6 位数字", "hhmmss"),
+            "factor": ("设备的因子编码", "a factor of the device"),
+            "password": ("6 位字母或数字", "6 letters or digits"),
+            "key": ("由平台生成", "made by the platform"),
+            "hours": (f"{span} 的整点，空格分隔", f"full hours, {span}, by blanks"),
+            "info": ("i 加 5 位数字", "i and 5 digits"),
+            "text": (f"{span} 个字符，不含 ; , & = # 和换行", f"{span} characters, none of ; , & = #"),
+        }
+        zh, en = words[self.kind]
+        return Label(zh + (f"（{self.unit}）" if self.unit else ""), en)
 
 
 class Return(NamedTuple):
@@ -257,7 +266,7 @@ def check(command: Command, given: Mapping[str, str], codes: Collection[str] = (
         if token.name in given:
             checked[token.name] = _value(row, given[token.name], codes)
         elif token.mark != "?" and row.kind not in ("now", "key"):
-            raise CommandError(f"{command.cn} 缺少参数 {token.name}（{row.zh}）：应为{row.wanted}")
+            raise CommandError(f"{command.cn} 缺少参数 {token.name}（{row.zh}）：应为{row.wanted.zh}")
     _check_span(command, checked)
     return checked
 
@@ -275,7 +284,7 @@ def _value(row: Parameter, text: str, codes: Collection[str]) -> str:
     if value is None:
         choices = f"；该设备有：{'、'.join(sorted(codes)) or '无'}" if row.kind == "factor" else ""
         shown = "" if row.name in SECRETS else f"，得到 {text!r}"
-        raise CommandError(f"{row.name}（{row.zh}）应为{row.wanted}{shown}{choices}")
+        raise CommandError(f"{row.name}（{row.zh}）应为{row.wanted.zh}{shown}{choices}")
     return value
 
 
