@@ -214,7 +214,7 @@ def _stations(today: date) -> None:
             properties["background"] = BACKGROUND
         point = _point(row["code"], kind, row["name_zh"], row["name_en"], row["district"], where, properties, today)
         left_out = set(properties.get("not_monitored", ()))
-        _measure(point, [one for one in _factors(kind) if one["factor"] not in left_out], old=False)
+        _measure(point, [one for one in factors_of(kind) if one["factor"] not in left_out], old=False)
 
 
 def _on_river(reach: str, place: Position) -> tuple[Position, dict[str, Any]]:
@@ -265,8 +265,8 @@ def _outlet(row: dict[str, str], enterprise: Any, permit: Any, kind: str, place:
     medium = PointKind(limits[0]["medium"])
     gas = medium == PointKind.GAS_OUTLET
     code = f"YL-{'G' if gas else 'P'}{row['number'].zfill(2)}{place}"
-    law = [_law(one, permit.valid_from) for one in limits]
-    properties: dict[str, Any] = {"o2_ref": law[0].reference_o2} if gas else {}
+    laws = [law(one, permit.valid_from) for one in limits]
+    properties: dict[str, Any] = {"o2_ref": laws[0].reference_o2} if gas else {}
     name = f"{row['name_zh']} {limits[0]['what_zh']}{place}"
     where = float(row["lon"]) + 0.0012 * place, float(row["lat"]) + 0.0009 * (place % 2)
     point = _point(
@@ -280,7 +280,7 @@ def _outlet(row: dict[str, str], enterprise: Any, permit: Any, kind: str, place:
         today,
         enterprise,
     )
-    factors = [one for one in _factors(medium) if not one["only"] or kind in one["only"].split()]
+    factors = [one for one in factors_of(medium) if not one["only"] or kind in one["only"].split()]
     _measure(point, factors, old=number % OLD_DEVICES == 0)
     PermitLimit.objects.bulk_create(
         PermitLimit(
@@ -289,11 +289,11 @@ def _outlet(row: dict[str, str], enterprise: Any, permit: Any, kind: str, place:
             clause=f"{one.clause} {one.category}", trust=one.trust, valid_from=permit.valid_from,
             reason="核发许可证（演示）",
         )
-        for one in law
+        for one in laws
     )  # fmt: skip
 
 
-def _law(wanted: dict[str, str], day: date) -> Any:
+def law(wanted: dict[str, str], day: date) -> Any:
     """The row of the emission standard that a permit carries over."""
     from ceguan.standards.tables import EmissionLimit, one
 
@@ -324,7 +324,7 @@ def _table_of_factors() -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def _factors(kind: PointKind) -> list[dict[str, str]]:
+def factors_of(kind: PointKind) -> list[dict[str, str]]:
     return _table_of_factors()[kind]
 
 

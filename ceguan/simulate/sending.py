@@ -111,14 +111,14 @@ class Sender:
         """What is sent of these intervals, through everything the script does to the sending."""
         recv = self._on_time(kind, moments)
         ahead = self._script.ahead(self._station, recv).tolist()
-        areas = self._areas(kind, moments, corrected=False)
+        areas = self.areas(kind, moments, corrected=False)
         windows = [
             window
             for name in ("silence", "late", "resend", "changed", "crc")
             for window in self._script.windows(self._station, float(moments[0]), float(moments[-1]) + length, name)
         ]
         corrected = any(window.fault.kind == "changed" for window in windows)
-        again = self._areas(kind, moments, corrected=True) if corrected else areas
+        again = self.areas(kind, moments, corrected=True) if corrected else areas
         for i, moment in enumerate(moments.tolist()):
             here = {window.fault.kind: window for window in windows if window.start <= moment < window.end}
             yield from self._one(kind, moment, float(recv[i]), ahead[i], areas[i], again[i], here)
@@ -160,7 +160,7 @@ class Sender:
         head = f"QN={_stamp(int(now))}{int(now * 1000) % 1000:03d};{self._head};CN={CN[kind]};{self._tail}"
         return framed(f"{head};CP=&&DataTime={_stamp(moment)};{area}&&".encode())
 
-    def _areas(self, kind: Kind, moments: Ints, *, corrected: bool) -> list[str]:
+    def areas(self, kind: Kind, moments: Ints, *, corrected: bool) -> list[str]:
         """The factors of each interval as they stand in the data area."""
         parts = self._parts(kind, moments)
         levels = self._city.levels(self._station, parts)

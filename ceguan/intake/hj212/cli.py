@@ -34,18 +34,18 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     reading = _verb(verbs, "decode", "逐帧解码字节流，每帧或每段噪声输出一行 JSON")
     reading.add_argument("file", nargs="?", default="-", metavar="FILE", help="文件，- 或省略为标准输入")
     reading.add_argument("--merge", action="store_true", help="合并 PNUM/PNO 分包")
-    reading.add_argument("--key", type=_key, metavar="HEX", help="SM4 密钥（2025 版加密数据区），32 位十六进制")
+    reading.add_argument("--key", type=key, metavar="HEX", help="SM4 密钥（2025 版加密数据区），32 位十六进制")
     reading.set_defaults(run=run_decode)
     writing = _verb(verbs, "encode", "decode 输出的 JSON 行（可另加 pw）编成报文，写到标准输出")
     writing.add_argument("file", nargs="?", default="-", metavar="FILE", help="文件，- 或省略为标准输入")
     writing.add_argument(
-        "--key", type=_key, metavar="HEX", help="SM4 密钥：encrypted 为真、或没有写而 CN 应加密的行加密"
+        "--key", type=key, metavar="HEX", help="SM4 密钥：encrypted 为真、或没有写而 CN 应加密的行加密"
     )
     writing.add_argument("--dialect", choices=crc.DIALECTS, help="CRC 算法，默认取行内 crc_dialect，没有则 hj212")
     writing.set_defaults(run=run_encode)
     playing = _verb(verbs, "replay", "把录下的报文按设备（MN）逐台回放给服务器")
     playing.add_argument("file", metavar="FILE", help="任意字节流，或含 frame / frame_hex 字段的 .jsonl")
-    playing.add_argument("--to", required=True, type=_address, metavar="HOST:PORT", help="目标服务器")
+    playing.add_argument("--to", required=True, type=address, metavar="HOST:PORT", help="目标服务器")
     playing.add_argument("--timeout", type=float, default=10.0, metavar="秒", help="连接与应答的等待时间，默认 10 秒")
     playing.set_defaults(run=run_replay)
     _add_check(verbs)
@@ -54,12 +54,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def _add_check(verbs: argparse._SubParsersAction) -> None:
     checking = _verb(verbs, "check", "扮作设备，按标准逐项检验一个 HJ 212 服务器，输出符合性表")
-    checking.add_argument("to", type=_address, metavar="HOST:PORT", help="被检验的服务器")
+    checking.add_argument("to", type=address, metavar="HOST:PORT", help="被检验的服务器")
     checking.add_argument("--edition", type=int, choices=(2005, 2017, 2025), default=2017, help="协议版本，默认 2017")
     checking.add_argument("--mn", help="设备编码，默认一个示例 MN")
     checking.add_argument("--pw", default="123456", metavar="口令", help="设备口令 PW，默认 123456")
     checking.add_argument("--st", default="31", help="系统编码，默认 31")
-    checking.add_argument("--key", type=_key, metavar="HEX", help="SM4 密钥（2025 版），32 位十六进制")
+    checking.add_argument("--key", type=key, metavar="HEX", help="SM4 密钥（2025 版），32 位十六进制")
     checking.add_argument("--timeout", type=float, default=5.0, metavar="秒", help="等一个应答的时间，默认 5 秒")
     checking.add_argument("--listen", type=float, default=3.0, metavar="秒", help="等服务器请求的时间，默认 3 秒")
     checking.add_argument("--connections", type=int, default=50, metavar="N", help="同时连接数，默认 50")
@@ -75,14 +75,14 @@ def _verb(verbs: argparse._SubParsersAction, name: str, text: str) -> argparse.A
     return parser
 
 
-def _address(text: str) -> tuple[str, int]:
+def address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} 不是 HOST:PORT，例如 127.0.0.1:9212")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
-def _key(text: str) -> bytes:
+def key(text: str) -> bytes:
     try:
         return sm4.key_of(text)
     except ValueError as error:
