@@ -22,12 +22,10 @@ from typing import Any, cast
 import numpy as np
 
 from ceguan.intake.hj212.frame import Frame, of_chunk
-from ceguan.intake.hj212.gateway import raise_descriptor_limit
 from ceguan.intake.hj212.splitter import Splitter
 from ceguan.simulate.hj212.faults import Faults, on_the_line
 from ceguan.simulate.hj212.logger import Logger, Out, Setup
-from ceguan.simulate.hj212.values import Model, known_since
-from ceguan.words import PointKind
+from ceguan.simulate.hj212.values import KINDS, Model, known_since
 
 TICK = 0.02
 MODELS = 64
@@ -294,7 +292,7 @@ def number_of(options: Options, number: int) -> str:
     if options.mn:
         width = min(len(options.mn), 6)
         return options.mn if options.devices == 1 else f"{options.mn[:-width]}{number:0{width}d}"
-    place = list(PointKind).index(PointKind.AIR if options.kind == "air" else PointKind.WATER) + 1
+    place = list(KINDS).index(options.kind) + 1
     if options.edition == 2005:
         return f"9900{place}{options.seed % 1000:03d}{number:06d}"
     return f"99AA{place:02X}{options.seed & 0xFFFFFFFF:08X}{number:010X}"
@@ -342,7 +340,8 @@ def run(options: Options, write: Callable[[dict[str, Any]], None]) -> str:
     """Simulate; `write` gets a report every five seconds and at the end. Returns "" or why no device ever connected."""
     import uvloop
 
-    raise_descriptor_limit()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a descriptor
     return uvloop.run(_run(options, write))
 
 

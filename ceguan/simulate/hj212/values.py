@@ -22,7 +22,8 @@ KINDS = {
 }  # fmt: skip
 _INDUSTRY = {PointKind.GAS_OUTLET: "power", PointKind.WATER_OUTLET: "sewage"}
 _SPOILT = {
-    PointKind.AIR: "a34004", PointKind.WATER: "w21003", PointKind.GAS_OUTLET: "a21026", PointKind.WATER_OUTLET: "w01018",
+    PointKind.AIR: "a34004", PointKind.WATER: "w21003",
+    PointKind.GAS_OUTLET: "a21026", PointKind.WATER_OUTLET: "w01018",
 }  # fmt: skip
 """The factor that the faults of values befall."""
 _ALWAYS = {"start": "end-1000h", "hours": 1e6}
@@ -48,7 +49,7 @@ class Model:
 
     def _area(self, kind: Kind, moment: int) -> str:
         """The factors of the interval that begins at the moment (of the moment itself for real-time data)."""
-        return self._sender.areas(kind, np.array([moment], np.int64))[0]
+        return self._sender.areas(kind, np.array([moment], np.int64), corrected=False)[0]
 
 
 def station(kind: str, edition: int, number: int) -> Station:
@@ -82,7 +83,14 @@ def _fault(name: str, at: Station) -> Fault:
     given = _FAULTS[name]
     if name == "over-limit" and not any(item.limits for item in at.items):
         given = given | {"kind": "spike", "params": {"multiple": 4, "add": 0}}  # no limit to go beyond: far above usual
-    row = {"name": name, "target": at.kind, "zh": "", "en": "", "factor": _SPOILT[PointKind(at.kind)], "index": 0}
+    row: dict[str, Any] = {
+        "name": name,
+        "target": at.kind,
+        "zh": "",
+        "en": "",
+        "factor": _SPOILT[PointKind(at.kind)],
+        "index": 0,
+    }
     return Fault(**row, **given)
 
 
