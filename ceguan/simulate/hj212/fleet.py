@@ -57,7 +57,7 @@ class Options:
     mn: str = ""
     key: bytes | None = field(default=None, repr=False)
     over_time: float = 10.0
-    remembers_hours: float = 24.0
+    remembers_hours: float = 720.0
 
 
 @dataclass(slots=True)

@@ -270,7 +270,8 @@ class Logger:
 
     def _obey(self, frame: Frame, now: float) -> str:
         """Do it; the ExeRtn."""
-        cn, given = str(frame.cn), {name: str(value) for name, value in frame.cp.items()}
+        cn = str(frame.cn)
+        given = {name: value if isinstance(value, str) else " ".join(value) for name, value in frame.cp.items()}
         info = next(((code, fields["Info"]) for code, fields in frame.factors.items() if "Info" in fields), None)
         if info:
             given |= {"InfoId": info[0], "Info": info[1]}
