@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ceguan.science import averaging
 from ceguan.science.reasons import Reason, say
-from ceguan.standards.tables import AqiClass, AqiCompleteness, IaqiRow, Row, rows
+from ceguan.standards.tables import AqiClass, AqiCompleteness, IaqiRow, Row, SensitiveGroup, rows
 from ceguan.words import BEIJING, Label
 
 Floats = NDArray[np.float64]
@@ -155,6 +155,19 @@ def bits(pollutants: str) -> int:
 def class_of(edition: str, level: int) -> AqiClass:
     """The class row (name, colour, advice) of level 1 … 6 in an edition."""
     return next(c for c in rows(AqiClass) if c.standard == edition and c.level == level)
+
+
+def sensitive_groups(result: AqiColumns, row: int) -> tuple[SensitiveGroup, ...]:
+    """Who should take care at `row`: a table row for each pollutant whose IAQI is above its bound, worst first.
+
+    Empty under HJ 633-2012, which names no groups by pollutant, and without an AQI.
+    """
+    if result.aqi[row] == NA:
+        return ()
+    edition = editions()[result.edition[row]]
+    index = dict(zip(POLLUTANTS, result.iaqi[:, row].tolist(), strict=True))
+    found = [g for g in rows(SensitiveGroup) if g.standard == edition and index[g.pollutant] > g.above]
+    return tuple(sorted(found, key=lambda g: -index[g.pollutant]))
 
 
 @cache
@@ -372,8 +385,9 @@ def account(result: AqiColumns, row: int, columns: Mapping[str, Floats], items: 
     cite = _breakpoints(edition, items[0]).cite
     facts = {"aqi": int(result.aqi[row]), "parts": "；".join(text for _, text in parts), "cite": cite}
     said = say(Reason.IAQI_ACCOUNT, level_zh=words.zh, level_en=words.en, **facts)
-    more = result.explain(row)
-    return Label(*("；".join(filter(None, pair)) for pair in zip(said, more, strict=True)))
+    groups = [say(Reason.SENSITIVE, item=g.pollutant, zh=g.zh, en=g.en) for g in sensitive_groups(result, row)]
+    parts_said = [said, result.explain(row), *groups]
+    return Label(*("；".join(filter(None, texts)) for texts in zip(*parts_said, strict=True)))
 
 
 def _between(scale: _Scale, value: float, item: Item) -> str:

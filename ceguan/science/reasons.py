@@ -37,6 +37,7 @@ class Reason(IntEnum):
     OFP = 26
     OFP_WITHOUT = 27
     IAQI_ACCOUNT = 28
+    SENSITIVE = 29
 
 
 SENTENCES = {
@@ -106,6 +107,7 @@ SENTENCES = {
     ),
     Reason.OFP_WITHOUT: Label("无MIR系数、未计入：{items}", "no MIR coefficient, left out: {items}"),
     Reason.IAQI_ACCOUNT: Label("AQI {aqi} {level_zh}：{parts}（{cite}）", "AQI {aqi} {level_en}: {parts} ({cite})"),
+    Reason.SENSITIVE: Label("{item}敏感人群：{zh}", "sensitive to {item}: {en}"),
 }
 
 

@@ -127,6 +127,17 @@ class AqiCompleteness(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SensitiveGroup(Row):
+    """Who should take care when the IAQI of a pollutant is above `above`."""
+
+    table_file: ClassVar[str] = "air_sensitive.csv"
+    pollutant: str
+    above: int
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AirStatistic(Row):
     """A statistic of a period that HJ 663 compares with a limit of GB 3095.
 
@@ -490,6 +501,7 @@ TABLES: tuple[type[Row], ...] = (
     IaqiRow,
     AqiClass,
     AqiCompleteness,
+    SensitiveGroup,
     AirStatistic,
     AirRounding,
     AirIndexTerm,

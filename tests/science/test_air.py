@@ -187,9 +187,21 @@ def test_an_index_tells_how_it_came_about():
     columns = {name: np.array([value]) for name, value in (CLEAN | {"pm25_1h": 76.0, "o3_1h": np.nan}).items()}
     said = air.account(air.hourly_aqi(columns, NEW), 0, columns)
     assert said.zh.startswith("AQI 115 轻度污染：PM2.5 76 µg/m³ (60–115 → 100–150) 115；PM10 40 µg/m³ (0–50 → 0–50) 40")
-    assert said.zh.endswith("（HJ 633-2026 表3）")
+    assert "（HJ 633-2026 表3）；" in said.zh
     assert said.en.startswith("AQI 115 Lightly polluted")
     assert "O3" not in said.en
+
+
+def test_who_is_sensitive_depends_on_the_pollutants_above_100():
+    result = hour(NEW, o3_1h=260, pm25_1h=76)
+    assert [g.pollutant for g in air.sensitive_groups(result, 0)] == ["O3", "PM2.5"]  # 130 and 115
+    assert air.sensitive_groups(hour(NEW, pm25_1h=60), 0) == ()
+    assert air.sensitive_groups(hour(OLD, pm25_1h=90), 0) == ()
+    assert air.sensitive_groups(hour(NEW, co_1h=np.nan), 0) == ()
+    columns = {name: np.array([value]) for name, value in (CLEAN | {"co_1h": 12.0}).items()}
+    said = air.account(air.hourly_aqi(columns, NEW), 0, columns)
+    assert said.zh.endswith("CO敏感人群：患有心血管系统疾病的人")
+    assert said.en.endswith("sensitive to CO: people with cardiovascular disease")
 
 
 def test_a_value_above_the_table_and_an_absent_index_are_told_too():

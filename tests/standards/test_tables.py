@@ -34,6 +34,7 @@ from ceguan.standards.tables import (
     RadiationBackground,
     Reactivity,
     SeawaterLimit,
+    SensitiveGroup,
     SpearmanCritical,
     TableError,
     TrophicClass,
@@ -49,6 +50,7 @@ KEYS = {
     IaqiRow: ("pollutant", "averaging"),
     AqiClass: ("level",),
     AqiCompleteness: (),
+    SensitiveGroup: ("pollutant",),
     AirStatistic: ("pollutant", "statistic"),
     AirRounding: ("quantity", "pollutant"),
     AirIndexTerm: ("pollutant",),
@@ -173,6 +175,13 @@ def test_six_pollutants_make_the_index_and_every_statistic_has_its_rounding(day)
 def test_a_ranking_says_its_order_and_its_ties(row):
     assert row.ties in ("competition", "dense")
     assert row.ascending in ("yes", "no")
+
+
+@pytest.mark.parametrize("row", of(SensitiveGroup))
+def test_a_sensitive_group_is_named_in_both_languages(row):
+    assert row.zh
+    assert row.en
+    assert row.above == 100
 
 
 @pytest.mark.parametrize("row", of(AirState))
