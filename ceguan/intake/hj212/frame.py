@@ -448,7 +448,7 @@ def without_secrets(value: Any) -> Any:
     return _SECRET_TEXT.sub(r"\1=***", value) if isinstance(value, str) and "=" in value else value
 
 
-_VALUE = re.compile(r"(?://(?:(?!//|&&|\r|\n).)*//|[^;,&=\r\n])*")
+_VALUE = re.compile(r"(?:[^;,&=\r\n/]|/(?!/)|//(?:(?!//|&&|\r|\n).)*+//)*+")  # no two ways to match: no backtracking
 _NAME = re.compile(r"[^;,&=\r\n\s]+")
 
 
@@ -521,5 +521,5 @@ def _named(name: str) -> str:
 def _pair(name: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
         shown = "" if _SECRET_NAME.search(name) else f"={value!r}"
-        raise ValueError(f"{name}{shown}：含有 HJ 212 的分隔符（; , = & 或换行）")
+        raise ValueError(f"{name}{shown}：含有 HJ 212 的分隔符（; , = & 换行，或不成对的 //）")
     return f"{name}={value}"

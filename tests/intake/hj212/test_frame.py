@@ -56,14 +56,16 @@ def test_what_was_written_is_read_again(fields):
     assert all(getattr(frame, name) is None for name in absent)
 
 
-@pytest.mark.parametrize("value", ["1;2", "1,2", "a&b", "a=b", "a\r", "a\n", "//a//;b"])
+@pytest.mark.parametrize(
+    "value", ["1;2", "1,2", "a&b", "a=b", "a\r", "a\n", "//a//;b", "http://a", "///", "/" * 5000 + "="]
+)
 def test_a_value_with_a_separator_cannot_be_written(value):
     with pytest.raises(ValueError, match="分隔符"):
         encode(st="32", cn="2011", cp={"Info": value})
 
 
 def test_text_between_double_slashes_may_hold_separators():
-    text = "//更换试剂,恢复运行;ok=1//"
+    text = "/9/更换//更换试剂,恢复运行;ok=1&//////完/"
     frame = decode(encode(st="32", cn="3020", cp={"PolId": "w01018"}, factors={"i11001": {"Info": text}}))
     assert frame.ok
     assert frame.cp == {"PolId": "w01018"}
