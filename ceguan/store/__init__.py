@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from ceguan.store import archive, columns, query, sealed
 from ceguan.store.archive import (
@@ -336,9 +337,9 @@ class Store:
         """Missing stretches that devices are or were asked for, the newest first; `start`: beginning there or later."""
         return query.fills(self._db, mns, kind, start, states)
 
-    def times(self, series: Sequence[int], kind: int, start: int, end: int) -> list[tuple[int, int]]:
-        """(series, ts) of the readings that lie in the ledger – not in sealed months – sorted."""
-        return query.times(self._db, series, kind, start, end)
+    def times(self, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
+        """(series, ts) of readings with start <= ts < end as two columns, sorted: when there are any."""
+        return query.times(self._db, self.history, series, kind, start, end)
 
     # ── house-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -520,7 +520,7 @@ class Clockwork:
         if point.closed_on is not None or not point.devices:
             return 0
         every, count = interval_seconds(Kind.MINUTE, point), 0
-        found = windows.hot_times(self.store, point, Kind.MINUTE, start, end)
+        found = windows.times(self.store, point, Kind.MINUTE, start, end)
         for series, ts in found.items():
             self._minutes_begun[series] = min(self._minutes_begun.get(series, int(ts[0])), int(ts[0]))
         begun = [one.id for one in point.series.values() if one.id in self._minutes_begun]

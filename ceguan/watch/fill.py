@@ -35,7 +35,7 @@ ASKABLE = ("packet", "platform", "bad_frame")
 """Causes of gaps that a device may be able to fill: it was not heard, we were not there, its frames were broken."""
 PASS_SECONDS = 20
 PLAN_SECONDS = 300
-SETTLE_SECONDS = 10
+SETTLE_SECONDS = 2
 """How long after the end of a request its data may still be on the way into the ledger."""
 LIVES = 600.0
 PRIORITY = 10

@@ -8,7 +8,7 @@ imported file) · factor (the device sent other factors, not this one) · packet
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,7 @@ class Known:
     unheard: Callable[[int], bool]  # whether nothing at all was received in an hour
     devices: bool = True  # whether a device has been adopted to the point
     length: int = HOUR  # of an interval [s]
+    named: dict[tuple[int, bytes], list[Gap]] = field(default_factory=dict)  # a point's series often miss the same
 
 
 def find(ts: NDArray[np.int64], start: int, end: int, known: Known, every: int | None = None) -> list[Gap]:
@@ -55,8 +56,16 @@ def find(ts: NDArray[np.int64], start: int, end: int, known: Known, every: int |
     `every`: seconds between its readings; None: as `ts` shows it, which then has some before `start`.
     """
     every = every or checks.interval(ts, known.length)
+    due = checks.missing(ts, start, end, every)
+    key = (every, due.tobytes())
+    if key not in known.named:
+        known.named[key] = _stretches(due, every, known)
+    return known.named[key]
+
+
+def _stretches(missing: NDArray[np.int64], every: int, known: Known) -> list[Gap]:
     gaps: list[Gap] = []
-    for due in checks.missing(ts, start, end, every).tolist():
+    for due in missing.tolist():
         cause = _cause(due, every, known)
         last = gaps[-1] if gaps else None
         if last and last.ts_to == due and last.cause == cause and _day(due) == _day(last.ts_from):

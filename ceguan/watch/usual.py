@@ -14,7 +14,7 @@ def follow(known: Mapping[str, int], sent: Collection[str], enough: int) -> tupl
     `known`: factor → in how many messages in a row it came, at most `enough`, from which on it is usual; negative: for
     how many messages a usual factor has been missing. After `enough` of those it is usual no longer, and forgotten.
     """
-    if len(known) == len(sent) and all(known.get(factor) == enough for factor in sent):
+    if known == dict.fromkeys(sent, enough):
         return None, []
     now = {factor: _came(known.get(factor, 0), enough) for factor in sent}
     missing = [factor for factor, run in known.items() if factor not in now and (run < 0 or run == enough)]

@@ -94,19 +94,9 @@ def read(store: Store, point: Point, kind: Kind, start: int, end: int) -> dict[s
 
 def times(store: Store, point: Point, kind: Kind, start: int, end: int) -> dict[int, Ints]:
     """When each series of a point has readings: series id → times, rising. Only series that have any."""
-    table = store.readings([series.id for series in point.series.values()], kind, start, end)
-    series, ts = table["series"].to_numpy(), table["ts"].to_numpy()
-    edges = np.flatnonzero(np.diff(series)) + 1
-    return {int(series[i[0]]): ts[i] for i in np.split(np.arange(len(series)), edges) if len(i)}
-
-
-def hot_times(store: Store, point: Point, kind: Kind, start: int, end: int) -> dict[int, Ints]:
-    """The same of what lies in the ledger, not in sealed months: a look at the index and no more."""
-    found = np.array(store.times([series.id for series in point.series.values()], kind, start, end), np.int64)
-    if not len(found):
-        return {}
+    found = store.times([series.id for series in point.series.values()], kind, start, end)
     edges = np.flatnonzero(np.diff(found[:, 0])) + 1
-    return {int(part[0, 0]): part[:, 1] for part in np.split(found, edges)}
+    return {int(part[0, 0]): part[:, 1] for part in np.split(found, edges) if len(part)}
 
 
 def _texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
