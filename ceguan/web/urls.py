@@ -20,6 +20,7 @@ PAGES = (
     "verdict",
     "intake",
     "talk",
+    "forward",
     "work",
     "inbox",
     "cases",

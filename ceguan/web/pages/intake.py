@@ -110,12 +110,12 @@ def status(request: HttpRequest) -> HttpResponse:
         "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
         "health": _health(),
         "now": now,
-        **_tabs("status", now),
+        **tabs("status", now),
     }
     return render(request, "intake/status.html", context)
 
 
-def _tabs(here: str, now: float) -> dict[str, Any]:
+def tabs(here: str, now: float) -> dict[str, Any]:
     """What the row of tabs shows."""
     held = sum(store().quarantine_counts().values())
     return {"here": here, "waiting_count": len(adoption.waiting(store(), now)), "quarantine_count": held}
@@ -218,7 +218,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
         "may_adopt": rights.can(request.user, "adopt"),
         "english": get_language() == "en",
         "now": now,
-        **_tabs("waiting", now),
+        **tabs("waiting", now),
     }
     return render(request, "intake/waiting.html", context)
 
@@ -406,7 +406,7 @@ def bad(request: HttpRequest) -> HttpResponse:
     page = Paginator(found, ROWS).get_page(request.GET.get("page"))
     page.object_list = [_bad(row) for row in page.object_list]
     context = {
-        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, **_tabs("bad", now),
+        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, **tabs("bad", now),
     }  # fmt: skip
     return render(request, "intake/bad.html", context)
 
@@ -449,7 +449,7 @@ def quarantined(request: HttpRequest) -> HttpResponse:
         "causes": [(code, label(CAUSES[code])) for code in quarantine.CAUSES], "error": error,
         "state": state, "states": [(code, label(word)) for code, word in quarantine.STATES.items()],
         "may_release": state == "held" and rights.can(request.user, "release"), "reason": given.get("reason", ""),
-        "chosen": request.POST.getlist("frame"), **_tabs("quarantine", now),
+        "chosen": request.POST.getlist("frame"), **tabs("quarantine", now),
     }  # fmt: skip
     return render(request, "intake/quarantine.html", context, status=422 if error else 200)
 
