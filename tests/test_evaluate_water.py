@@ -152,6 +152,15 @@ def test_cities_are_ranked_with_equals_sharing_a_rank(judge):
     assert "汞" in now["甲市"]["missing"]
 
 
+def test_means_of_named_periods_are_parted_by_their_names(judge):
+    text = "city,section,period,nh3n\n甲市,1,2025,1\n甲市,1,2026-Q1,0.5\n乙市,1,2026-Q1,0.2\n"
+    rows = judge("cwqi", text)[1]
+    assert [(r["city"], r["period"], r["cwqi"], r["rank"]) for r in rows] == [
+        ("甲市", "2025", "1", "1"), ("甲市", "2026-Q1", "0.5", "2"), ("乙市", "2026-Q1", "0.2", "1"),
+    ]  # fmt: skip
+    assert "第 2 行，列 period" in judge("cwqi", "city,section,period,nh3n\n甲市,1,去年,1\n")[2]
+
+
 def test_change_against_a_base_leaves_out_clean_cities_and_those_without_a_base(judge):
     rows = judge("cwqi", CITIES, "--period", "year", "--base", "2025")[1]
     now = {r["city"]: (r["change"], r["change_rank"]) for r in rows if r["period"] == "2026"}
@@ -166,7 +175,7 @@ def test_groundwater_by_item_with_units_detection_limits_and_words(judge):
     assert [(r["well"], r["class"], r["worst_items"]) for r in rows] == [
         ("W1", "Ⅳ", "氨氮"), ("W2", "Ⅴ", "嗅和味"), ("W3", "Ⅰ", ""), ("W4", "Ⅱ", "阴离子表面活性剂"), ("W5", "NA", ""),
     ]  # fmt: skip
-    assert rows[0]["edition"] == "GB/T 14848-2017"
+    assert (rows[0]["edition"], rows[0]["missing"]) == ("GB/T 14848-2017", "阴离子表面活性剂")
     assert "各项均缺测" in rows[4]["reason"]
 
 

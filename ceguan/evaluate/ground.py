@@ -89,10 +89,11 @@ def groundwater_verb(args: argparse.Namespace) -> int:
             worst = "、".join(found.name_of(item) for item in found.worst_items(i))
             count = int(np.count_nonzero(found.item_class[:, i]))
             used = [row for item in found.worst_items(i) or found.items for row in found.limits[item]]
-            yield found.classes[found.klass[i]], worst, str(count), edition, weakest(used), found.explain(i).zh
+            missing = "、".join(found.name_of(item) for item in found.missing(i))
+            yield found.classes[found.klass[i]], worst, str(count), missing, edition, weakest(used), found.explain(i).zh
 
     out = _judged(args, table, given, GroundwaterLimit, judge)
-    header = (*given.rest, "class", "worst_items", "items", "edition", "trust", "reason")
+    header = (*given.rest, "class", "worst_items", "items", "missing", "edition", "trust", "reason")
     write_table(args.output, header, _with_rest(table, given, out), {"items"})
     return 0
 
@@ -114,10 +115,11 @@ def soil_verb(args: argparse.Namespace) -> int:
         for i in range(len(there)):
             worst = "、".join(found.names[item] for item in found.worst_items(i))
             used = [row for item in found.worst_items(i) or found.items for row in found.rows[item]]
-            yield soil.VERDICTS[found.verdict[i]].zh, worst, edition, weakest(used), found.explain(i).zh
+            missing = "、".join(found.names[item] for item in found.missing(i))
+            yield soil.VERDICTS[found.verdict[i]].zh, worst, missing, edition, weakest(used), found.explain(i).zh
 
     out = _judged(args, table, given, kind, judge)
-    header = (*given.rest, "verdict", "worst_items", "edition", "trust", "reason")
+    header = (*given.rest, "verdict", "worst_items", "missing", "edition", "trust", "reason")
     write_table(args.output, header, _with_rest(table, given, out))
     return 0
 

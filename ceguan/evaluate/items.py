@@ -17,6 +17,7 @@ import numpy as np
 
 from ceguan import clock
 from ceguan.evaluate.table import NUMBER, BadInput, Table, moment, number
+from ceguan.science.air_period import last_day
 from ceguan.standards import units
 from ceguan.standards.tables import TRUST, Row, WaterRule, rows
 from ceguan.words import beijing
@@ -73,7 +74,7 @@ def amounts(
 
 def say_unused(table: Table, given: Amounts, used: Iterable[str]) -> None:
     """A line on standard error for columns of numbers that are no item: a misspelt one must not pass unseen."""
-    known = {*used, *TIME_COLUMNS}
+    known = {*used, *TIME_COLUMNS, "period"}
     odd = [c for c in given.rest if c not in known and _numeric(table.text(c))]
     if odd:
         print(f"{table.file}：这些列不是评价项目，没有参评：{'、'.join(odd)} (columns not judged)", file=sys.stderr)
@@ -135,11 +136,17 @@ def _half() -> float:
 
 
 def days(table: Table) -> list[date] | None:
-    """The Beijing date of each row, from the first column that names a time; None without one."""
-    column = next((c for c in TIME_COLUMNS if c in table.columns), None)
-    if column is None:
-        return None
-    return [label.date() for label in table.parse(column, moment, "不是时间 (not a time)")]
+    """The Beijing date of each row, from the first column that names a time, or the last day of `period`; else None."""
+    column = _time_column(table)
+    if column is not None:
+        return [label.date() for label in table.parse(column, moment, "不是时间 (not a time)")]
+    if "period" in table.columns:
+        return table.parse("period", last_day, "不是时段，例如 2025、2025-05、2025-Q2 (not a period)")
+    return None
+
+
+def _time_column(table: Table) -> str | None:
+    return next((c for c in TIME_COLUMNS if c in table.columns), None)
 
 
 def editions(kind: type[Row]) -> tuple[str, ...]:
@@ -179,15 +186,20 @@ class Group:
 
 
 def groups(table: Table, column: str, period: str) -> list[Group]:
-    """Rows by the name in a column and by period, in the order of the file."""
+    """Rows by the name in a column and by period, in the order of the file.
+
+    A table of means has a column `period` instead of a time: its words part the rows when no period is asked for.
+    """
     measured = days(table)
+    words = table.text("period") if period == "all" and not _time_column(table) and "period" in table.columns else None
     if measured is None and period != "all":
         raise BadInput(
             f"{table.file}：第 1 行：按 {period} 汇总要有时间列 (a time column is needed)：{'、'.join(TIME_COLUMNS)}"
         )
     found: dict[tuple[str, str], list[int]] = {}
     for row, name in enumerate(table.text(column)):
-        found.setdefault((name, PERIODS[period](measured[row]) if measured else ""), []).append(row)
+        when = words[row] if words else PERIODS[period](measured[row]) if measured else ""
+        found.setdefault((name, when), []).append(row)
     return [
         Group(column, name, when, np.array(its), max(measured[row] for row in its) if measured else None)
         for (name, when), its in found.items()

@@ -47,7 +47,8 @@ def add_verbs(verbs: Any) -> None:
         surface_water_section,
         "断面、河流（流域）、湖库水质评价：类别、水质状况、主要污染指标，GB 3838-2002、环办〔2011〕22号",
         f"列：section；21 项中有的项目：{ITEM_WORDS}，另可有 tn、coliform（单独评价）。列名可用代号、中文名，"
-        "可带单位：nh3n_mgL、氨氮(mg/L)。可有 time（取各时段的算术平均）、waterbody（river 或 lake，缺省 river）；"
+        "可带单位：nh3n_mgL、氨氮(mg/L)。可有 time（取各时段的算术平均）或 period（已是均值）、"
+        "waterbody（river 或 lake，缺省 river）；"
         "--by river、basin、lake 要有同名的列。空、NA、—、/ 或负值为缺测；<0.005 或 0.005L 取检出限的一半。",
     )
     section.add_argument("--by", choices=("section", "river", "basin", "lake"), default="section", help="评价对象")
@@ -67,7 +68,7 @@ def add_verbs(verbs: Any) -> None:
         "cwqi",
         cwqi_verb,
         "城市水质指数 CWQI 和排名，环办监测〔2017〕51号（城市加权、修约未核对原文）",
-        f"列：city, section 和 {ITEM_WORDS}；可有 time、waterbody、target_class（考核目标 1–5）。"
+        f"列：city, section 和 {ITEM_WORDS}；可有 time 或 period、waterbody、target_class（考核目标 1–5）。"
         "指数从小到大排名，并列同名次。--base 时段 另排变化：所有断面两个时段都达到Ⅱ类且考核达标的城市不参加。",
     )
     _period(cwqi)

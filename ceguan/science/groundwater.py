@@ -36,6 +36,10 @@ class ClassColumns:
     def name_of(self, item: str) -> str:
         return self.limits[item][0].name
 
+    def missing(self, row: int) -> tuple[str, ...]:
+        """Items of the columns given that have no value in this row."""
+        return tuple(i for i, code in zip(self.items, self.item_class[:, row], strict=True) if code == 0)
+
     def worst_items(self, row: int) -> tuple[str, ...]:
         """Items at the class of the row; none at class I."""
         at = (self.item_class[:, row] == self.klass[row]) & (self.klass[row] > 1)

@@ -47,6 +47,10 @@ class SoilColumns:
     names: Mapping[str, str]
     lacking: Label
 
+    def missing(self, row: int) -> tuple[str, ...]:
+        """Items without a verdict in this row: no value, or no pH to judge it by."""
+        return tuple(i for i, code in zip(self.items, self.item_verdict[:, row], strict=True) if code == MISSING)
+
     def worst_items(self, row: int) -> tuple[str, ...]:
         """Items with the verdict of the sample, none when it is the harmless one."""
         code = self.verdict[row]
@@ -61,9 +65,7 @@ class SoilColumns:
         zh, en = VERDICTS[code]
         parts = [self._part(item, row) for item in self.worst_items(row)]
         cites = "、".join(dict.fromkeys(r.cite for i in self.items for r in self.rows[i])) if not parts else ""
-        aside = [
-            i for i, c in zip(self.items, self.item_verdict[:, row], strict=True) if not c and self.values[i][row] >= 0
-        ]
+        aside = [i for i in self.missing(row) if self.values[i][row] >= 0]
         zh_aside = f"；{'、'.join(self.names[i] for i in aside)}缺 pH，未评价" if aside else ""
         en_aside = f"; {', '.join(aside)} not evaluated without pH" if aside else ""
         return Label(
