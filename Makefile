@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: help setup demo serve test browser lint types bench fuzz soak docs lock clean
+.PHONY: help setup demo serve test test-postgres browser lint types bench fuzz soak docs lock clean
 
 help:            ## this list
-	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(VENV)/.run  ## .venv with the locked dependencies and the `ceguan` command
 
@@ -37,6 +37,9 @@ serve: setup     ## gateway, clockwork and web on your own data folder (CEGUAN_D
 test: $(VENV)/.dev  ## all tests: unit, property, service, real browser
 	@tools/system-packages
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-postgres: $(VENV)/.dev  ## the tests of what is stored and worked on, on a real PostgreSQL
+	@CEGUAN_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadfile tests/registry tests/cases tests/watch $(ARGS)
 
 browser: $(VENV)/.dev  ## only the tests in a real browser
 	@tools/system-packages

@@ -52,6 +52,7 @@ SETTINGS = (
         "hj212_link", "TD-LTE", "设备的通讯类型：没有用 1000 设置过的设备按它取缺省超时与重发次数（HJ 212-2017 表1）。"
     ),
     Setting("unknown_devices", "hold", "未知设备：hold 暂存并应答、列入待接入；refuse 拒收并断开。"),
+    Setting("database_url", "", "PostgreSQL 地址（postgresql://用户@主机/库）；留空则用数据目录里的 SQLite。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),
     Setting("late_hours", 2, "晚于区间结束这么多小时到达的数据记为迟到。"),

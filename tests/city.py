@@ -85,3 +85,10 @@ def _user(name: str, region: Region, role: str | None = None, enterprise: Enterp
 def _hash() -> str:
     """The password hashed once for all users and tests: a good hash is slow on purpose."""
     return make_password(PASSWORD)
+
+
+def on(table: str) -> str:
+    """What PostgreSQL wants to hear of a trigger besides its name."""
+    from django.db import connection
+
+    return f" ON {table}" if connection.vendor == "postgresql" else ""

@@ -14,12 +14,19 @@ TRUTH = Path(os.environ.get("CEGUAN_TRUTH", ROOT.parent / "shared" / "truth"))
 
 os.environ["CEGUAN_DATA"] = tempfile.mkdtemp(prefix="ceguan-tests-")
 os.environ["DJANGO_SETTINGS_MODULE"] = "ceguan.django_settings"
+POSTGRES = os.environ.get("CEGUAN_TEST_DATABASE") == "postgres"
+if POSTGRES:  # business data and ledger in a real PostgreSQL: `make test-postgres`
+    from tests.postgres import new_database
+
+    os.environ["CEGUAN_DATABASE_URL"] = new_database()
 os.environ["CEGUAN_ALLOWED_HOSTS"] = "testserver"  # the host name of Django's test client
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's sync API runs a loop in the test's thread
 
 import django  # noqa: E402  the data folder must be known before Django reads its settings
 
 django.setup()
+
+from ceguan.django_settings import database  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +38,18 @@ def truth() -> Path:
 
 
 @pytest.fixture(scope="session")
-def template_database(tmp_path_factory) -> Path:
+def template_database(tmp_path_factory) -> Path | str:
+    """A migrated business database to copy: a file, or the URL of a PostgreSQL database."""
     from django.core.management import call_command
     from django.db import connections
 
-    path = tmp_path_factory.mktemp("template") / "business.db"
-    _use(path)
+    made = new_database() if POSTGRES else tmp_path_factory.mktemp("template") / "business.db"
+    _use(made)
     call_command("migrate", verbosity=0)
-    connections["default"].cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if not POSTGRES:
+        connections["default"].cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connections.close_all()
-    return path
+    return made
 
 
 @pytest.fixture
@@ -54,12 +63,19 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def db(data, template_database) -> Path:
-    """A fresh, migrated business database in the data folder of this test."""
+def db(data, template_database, monkeypatch) -> Path:
+    """A fresh, migrated business database (and an empty ledger) for the data folder of this test."""
+    from django.conf import settings
     from django.db import connections
 
-    shutil.copy(template_database, data / "business.db")
-    _use(data / "business.db")
+    if POSTGRES:
+        url = new_database(template_database)
+        monkeypatch.setenv("CEGUAN_DATABASE_URL", url)
+        monkeypatch.setitem(settings.CEGUAN.__dict__, "database_url", url)
+        _use(url)
+    else:
+        shutil.copy(template_database, data / "business.db")
+        _use(data / "business.db")
     yield data
     connections.close_all()
 
@@ -72,13 +88,14 @@ def city(db):
     return build()
 
 
-def _use(path: Path) -> None:
+def _use(where: Path | str) -> None:
     from django.conf import settings
     from django.db import connections
 
     connections.close_all()
-    settings.DATABASES["default"]["NAME"] = path
-    connections["default"].settings_dict["NAME"] = str(path)
+    entry = {"NAME": where} if isinstance(where, Path) else database(where)
+    settings.DATABASES["default"].update(entry)
+    connections["default"].settings_dict.update({name: str(v) if name == "NAME" else v for name, v in entry.items()})
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

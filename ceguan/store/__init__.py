@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ceguan import settings
 from ceguan.store import archive, columns, query, sealed
 from ceguan.store.archive import (
     ArchiveError,
@@ -35,6 +35,8 @@ from ceguan.store.archive import (
     next_free_stream,
     open_free_stream,
 )
+from ceguan.store.database import Database, connect_reader
+from ceguan.store.errors import LedgerError, LedgerTakenError
 from ceguan.store.ledger import (
     Added,
     BadFrame,
@@ -46,15 +48,12 @@ from ceguan.store.ledger import (
     Gap,
     Heard,
     Ledger,
-    LedgerError,
-    LedgerTakenError,
     QualityRun,
     Quarantined,
     StoredVerdict,
     UnknownFrame,
     Verdict,
     Warned,
-    connect_reader,
     first_break,
     note,
     positions,
@@ -114,16 +113,18 @@ class Usage(NamedTuple):
 class Store:
     """The door. Opening it to read costs next to nothing: each thread keeps its connections.
 
+    `database`: URL of the PostgreSQL that holds the ledger, "" for SQLite in the folder; None = as the settings say.
     With `write=True` it also holds the ledger's only writer as `ledger` (raises LedgerTakenError); close it, or use it
     as a context manager. All times are UTC epoch seconds, all ranges [start, end). Absent numbers are NaN.
     """
 
-    def __init__(self, folder: Path | str, write: bool = False) -> None:
+    def __init__(self, folder: Path | str, write: bool = False, database: str | None = None) -> None:
         self.folder = Path(folder)
+        self._url = settings.load(data=str(folder)).database_url if database is None else database
         self.archive = self.folder / "archive"
         self.history = self.folder / "history"
         self._path = self.folder / "readings.db"
-        self._ledger = Ledger(self._path) if write else None
+        self._ledger = Ledger(self._path, self._url) if write else None
 
     @property
     def ledger(self) -> Ledger:
@@ -371,12 +372,12 @@ class Store:
         return Usage(**parts, disk_free=disk.free, disk_total=disk.total)
 
     @property
-    def _db(self) -> sqlite3.Connection:
+    def _db(self) -> Database:
         """This thread's read-only connection (a forked child gets its own)."""
-        key = (os.getpid(), str(self._path.absolute()))
-        connections: dict[tuple[int, str], sqlite3.Connection] = _local.__dict__.setdefault("connections", {})
+        key = (os.getpid(), self._url or str(self._path.absolute()))
+        connections: dict[tuple[int, str], Database] = _local.__dict__.setdefault("connections", {})
         if key not in connections:
-            connections[key] = connect_reader(self._path)
+            connections[key] = connect_reader(self._path, self._url)
         return connections[key]
 
     def _all_latest(self) -> pa.Table:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ceguan.store.database import Database
 from ceguan.words import READING_COLUMNS
 
 TYPES = {
@@ -49,7 +49,7 @@ GAP_SCHEMA = schema("series kind ts_from ts_to cause found_at")
 MANIFEST_SCHEMA = schema("month generation ts_from ts_to path rows bytes sha256 sealed_at")
 
 
-def select(connection: sqlite3.Connection, shape: pa.Schema, sql: str, arguments: Sequence[object] = ()) -> pa.Table:
+def select(connection: Database, shape: pa.Schema, sql: str, arguments: Sequence[object] = ()) -> pa.Table:
     """The rows of a query as an Arrow table of this shape; `{columns}` in the SQL stands for its column names."""
     return table(shape, connection.execute(sql.format(columns=", ".join(shape.names)), arguments))
 

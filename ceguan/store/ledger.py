@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -21,20 +20,13 @@ import pyarrow as pa
 
 from ceguan.store import columns, history
 from ceguan.store.archive import Position
-from ceguan.store.schema import MIGRATIONS, migrate
+from ceguan.store.database import Database, connect_writer
+from ceguan.store.errors import LedgerTakenError
 from ceguan.words import READING_COLUMNS
 
 Row = Sequence[Any]
 CONTENT = slice(4, 10)
 """Where value, zs, vmin, vmax, cou, flag stand in a reading row: two readings that agree there are the same."""
-
-
-class LedgerError(Exception):
-    """The ledger cannot do what was asked; the message says why, in words for the operator."""
-
-
-class LedgerTakenError(LedgerError):
-    """Another process writes this ledger."""
 
 
 class Added(NamedTuple):
@@ -200,26 +192,35 @@ class Fill(NamedTuple):
     why: str
 
 
+@contextmanager
+def writing(connection: Database) -> Iterator[None]:
+    """One transaction: committed when the block ends, undone when it raises."""
+    connection.begin()
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
+
+
 class Ledger:
-    """The writer's door to readings.db; holds an exclusive lock until `close`. For reading see `Store`.
+    """The writer's door to the ledger; holds an exclusive lock until `close`. For reading see `Store`.
 
     Use from one thread. Raises LedgerTakenError when another process writes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str = "") -> None:
         self.path = path
         self.history = path.parent / "history"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(path)
-        self.connection = connect_writer(path)
-
-    @classmethod
-    def open_writer(cls, path: Path) -> Ledger:
-        return cls(path)
-
-    @staticmethod
-    def open_reader(path: Path) -> sqlite3.Connection:
-        return connect_reader(path)
+        try:
+            self.connection = connect_writer(path, url)
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -227,14 +228,8 @@ class Ledger:
 
         The methods of `Store` read what has been committed: they see a batch only after its block has ended.
         """
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
+        with writing(self.connection):
             yield Batch(self.connection, self.history)
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
 
     def positions(self) -> dict[int, Position]:
         """How far each archive stream has been materialised."""
@@ -259,7 +254,7 @@ class Ledger:
 class Batch:
     """What one transaction of the ledger can take in. Get one from `Ledger.batch()`."""
 
-    def __init__(self, connection: sqlite3.Connection, history_folder: Path) -> None:
+    def __init__(self, connection: Database, history_folder: Path) -> None:
         self._db = connection
         self._history = history_folder
 
@@ -351,7 +346,9 @@ class Batch:
             cns = sorted({*(orjson.loads(seen[5]) if seen else ()), frame.cn} - {""})
             factors = {**(orjson.loads(seen[6]) if seen else {}), **frame.factors}
             self._db.execute(
-                f"INSERT OR REPLACE INTO unknown_device VALUES ({_marks(8)})",
+                f"""INSERT INTO unknown_device VALUES ({_marks(8)}) ON CONFLICT (mn) DO UPDATE SET
+                    last_recv = excluded.last_recv, frames = excluded.frames, st = excluded.st, cns = excluded.cns,
+                    factors = excluded.factors, source = excluded.source""",
                 (frame.mn, first, frame.recv, count + 1, frame.st, _json(cns), _json(factors), frame.source),
             )
 
@@ -364,9 +361,9 @@ class Batch:
         """Add to what is known of the CRC dialects of devices."""
         self._db.executemany(
             f"""INSERT INTO dialect VALUES ({_marks(5)})
-                ON CONFLICT DO UPDATE SET frames = frames + excluded.frames,
-                    first_recv = min(first_recv, excluded.first_recv),
-                    last_recv = max(last_recv, excluded.last_recv)""",
+                ON CONFLICT (mn, dialect) DO UPDATE SET frames = dialect.frames + excluded.frames,
+                    first_recv = min(dialect.first_recv, excluded.first_recv),
+                    last_recv = max(dialect.last_recv, excluded.last_recv)""",
             heard,
         )
 
@@ -374,14 +371,17 @@ class Batch:
         """Add to the warnings of devices and days."""
         self._db.executemany(
             f"""INSERT INTO warning VALUES ({_marks(5)})
-                ON CONFLICT DO UPDATE SET count = count + excluded.count, frame = excluded.frame""",
+                ON CONFLICT (mn, day, kind) DO UPDATE SET count = warning.count + excluded.count,
+                    frame = excluded.frame""",
             warnings,
         )
 
     def keep_usual(self, usual: Mapping[tuple[str, int], Mapping[str, int]]) -> None:
         """Remember what devices usually send: (MN, kind) → factor → how often in a row."""
         rows = [(*key, _json(factors)) for key, factors in usual.items()]
-        self._db.executemany("INSERT OR REPLACE INTO usual VALUES (?, ?, ?)", rows)
+        self._db.executemany(
+            "INSERT INTO usual VALUES (?, ?, ?) ON CONFLICT (mn, kind) DO UPDATE SET factors = excluded.factors", rows
+        )
 
     def quarantine(self, frames: Iterable[Quarantined]) -> None:
         """Hold these frames; one that is in quarantine, or was, stays as it is."""
@@ -397,12 +397,13 @@ class Batch:
 
     def count(self, days: Iterable[DeviceDay]) -> None:
         """Add to the counters of devices and days."""
-        sums = ", ".join(f"{n} = {n} + excluded.{n}" for n in (*DeviceDay._fields[2:8], "sum_delay"))
+        sums = ", ".join(f"{n} = device_day.{n} + excluded.{n}" for n in (*DeviceDay._fields[2:8], "sum_delay"))
         self._db.executemany(
             f"""INSERT INTO device_day ({", ".join(DeviceDay._fields)}) VALUES ({_marks(12)})
                 ON CONFLICT (mn, day) DO UPDATE SET {sums},
-                    first_recv = min(first_recv, excluded.first_recv), last_recv = max(last_recv, excluded.last_recv),
-                    max_delay = max(max_delay, excluded.max_delay)""",
+                    first_recv = min(device_day.first_recv, excluded.first_recv),
+                    last_recv = max(device_day.last_recv, excluded.last_recv),
+                    max_delay = max(device_day.max_delay, excluded.max_delay)""",
             days,
         )
 
@@ -437,16 +438,18 @@ class Batch:
 
     def note(self, key: str, value: Any) -> None:
         """Remember a small fact (JSON) exactly if this batch commits."""
-        self._db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (key, _json(value)))
+        self._db.execute(
+            "INSERT INTO note VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, _json(value))
+        )
 
     def _stage(self, rows: list[Row]) -> None:
         """Put the rows where SQL can work on them as a set."""
-        names = ", ".join(READING_COLUMNS)
-        self._db.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (n INTEGER PRIMARY KEY, {names})")
-        self._db.execute("CREATE TEMP TABLE IF NOT EXISTS sealed_known (series, kind, ts, UNIQUE (series, kind, ts))")
-        self._db.execute("DELETE FROM incoming")
+        self._db.stage(rows)
+        self._db.execute(
+            """CREATE TEMP TABLE IF NOT EXISTS sealed_known
+               (series INTEGER, kind INTEGER, ts INTEGER, UNIQUE (series, kind, ts))"""
+        )
         self._db.execute("DELETE FROM sealed_known")
-        self._db.executemany(f"INSERT INTO incoming ({names}) VALUES ({_marks(12)})", rows)
 
     def _sealed_versions(self) -> dict[tuple[int, int, int], tuple[Any, ...]]:
         """Newest sealed version of each incoming reading whose month is sealed; also lists them in `sealed_known`."""
@@ -494,8 +497,10 @@ class Batch:
     def _keep_latest(self, all_new: bool) -> None:
         """Bring `latest` up to date; rows it changes get a new stamp, by which readers find them."""
         if all_new:
-            names = ", ".join("max(ts)" if name == "ts" else "0" if name == "ver" else name for name in READING_COLUMNS)
-            newest = f"SELECT {names} FROM incoming GROUP BY series, kind"
+            names = ", ".join("0 AS ver" if name == "ver" else f"i.{name}" for name in READING_COLUMNS)
+            newest = f"""SELECT {names}
+                FROM (SELECT series, kind, max(ts) AS ts FROM incoming GROUP BY series, kind) top
+                JOIN incoming i USING (series, kind, ts)"""
         else:
             names = ", ".join(f"r.{name}" for name in READING_COLUMNS)
             newest = f"""SELECT {names}
@@ -505,7 +510,7 @@ class Batch:
                                WHERE (v.series, v.kind, v.ts) = (r.series, r.kind, r.ts))"""
         updates = ", ".join(f"{name} = excluded.{name}" for name in (*READING_COLUMNS[2:], "stamp"))
         self._db.execute(
-            f"""INSERT INTO latest SELECT *, (SELECT ifnull(max(stamp), 0) + 1 FROM latest) FROM ({newest}) WHERE true
+            f"""INSERT INTO latest SELECT *, (SELECT ifnull(max(stamp), 0) + 1 FROM latest) FROM ({newest}) n WHERE true
                 ON CONFLICT (series, kind) DO UPDATE SET {updates}
                 WHERE excluded.ts > latest.ts OR (excluded.ts = latest.ts AND excluded.ver > latest.ver)"""
         )
@@ -548,54 +553,29 @@ class Batch:
             return None
         previous, ver = (before[7], before[8] + 1) if before else (None, 0)
         key = (verdict.point, verdict.rule, verdict.ts, ver)
+        names = "point, rule, ts, ver, outcome, value, level, edition, clause, detail, inputs, made_at"
         number = self._db.execute(
-            f"INSERT INTO verdict VALUES (NULL, {_marks(12)})", (*key, *content, verdict.made_at)
-        ).lastrowid
+            f"INSERT INTO verdict ({names}) VALUES ({_marks(12)}) RETURNING id", (*key, *content, verdict.made_at)
+        ).fetchone()[0]
         self._db.execute(
             """INSERT INTO latest_verdict VALUES (?, ?, ?, ?)
-               ON CONFLICT DO UPDATE SET ts = excluded.ts, id = excluded.id WHERE excluded.ts >= latest_verdict.ts""",
+               ON CONFLICT (rule, point) DO UPDATE SET ts = excluded.ts, id = excluded.id
+               WHERE excluded.ts >= latest_verdict.ts""",
             (verdict.rule, verdict.point, verdict.ts, number),
         )
-        return StoredVerdict(verdict, int(number or 0), ver, previous)
+        return StoredVerdict(verdict, int(number), ver, previous)
 
 
 MANIFEST_IN_FORCE = """(SELECT * FROM manifest newest WHERE generation =
     (SELECT max(generation) FROM manifest other WHERE other.month = newest.month))"""
 
 
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """A connection that may write, the schema brought up to date. Durable at COMMIT (WAL, synchronous=FULL)."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "temp_store = MEMORY",
-        "cache_size = -200000",
-        "wal_autocheckpoint = 4000",
-        "journal_size_limit = 268435456",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-    migrate(connection)
-    return connection
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write. A ledger that is not there yet is made, empty, so that readers may come first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False)
-    if connection.execute("PRAGMA user_version").fetchone()[0] != len(MIGRATIONS):
-        connect_writer(path).close()
-    for pragma in ("query_only = ON", "cache_size = -32000", "mmap_size = 1073741824", "temp_store = MEMORY"):
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
-
-
-def positions(connection: sqlite3.Connection) -> dict[int, Position]:
+def positions(connection: Database) -> dict[int, Position]:
     found = connection.execute("SELECT stream, segment, offset FROM position")
     return {stream: Position(segment, offset) for stream, segment, offset in found}
 
 
-def note(connection: sqlite3.Connection, key: str) -> Any:
+def note(connection: Database, key: str) -> Any:
     row = connection.execute("SELECT value FROM note WHERE key = ?", (key,)).fetchone()
     return orjson.loads(row[0]) if row else None
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceguan.store import columns, history
+from ceguan.store.database import Database
 from ceguan.store.ledger import MANIFEST_IN_FORCE, Fill
 from ceguan.words import READING_COLUMNS, Outcome
 
@@ -25,20 +24,20 @@ FOREVER = 1 << 40
 
 
 @contextmanager
-def snapshot(db: sqlite3.Connection) -> Iterator[None]:
+def snapshot(db: Database) -> Iterator[None]:
     """All statements inside see the same state, whatever is committed or sealed meanwhile."""
     if db.in_transaction:
         yield
         return
-    db.execute("BEGIN")
+    db.begin_reading()
     try:
         yield
     finally:
-        db.execute("COMMIT")
+        db.commit()
 
 
 def readings(
-    db: sqlite3.Connection,
+    db: Database,
     folder: Path,
     series: Sequence[int],
     kind: int,
@@ -60,7 +59,7 @@ def readings(
     return in_force(newest(found, ("series", "ts")), decided)
 
 
-def latest(db: sqlite3.Connection, series: Sequence[int] | None, kind: int | None) -> pa.Table:
+def latest(db: Database, series: Sequence[int] | None, kind: int | None) -> pa.Table:
     """See `Store.latest`."""
     conditions, arguments = _where(("series", series), ("kind", kind))
     sql = f"SELECT {{columns}} FROM latest WHERE {conditions} ORDER BY series, kind"
@@ -76,14 +75,14 @@ class LatestOfAll:
         self._received = columns.READING_SCHEMA.empty_table()
         self._in_force = self._received
 
-    def table(self, db: sqlite3.Connection) -> pa.Table:
-        commits = db.execute("PRAGMA data_version").fetchone()[0]
+    def table(self, db: Database) -> pa.Table:
+        commits = db.commits()
         if commits != self._commits:
             self._refresh(db)
             self._commits = commits
         return self._in_force
 
-    def _refresh(self, db: sqlite3.Connection) -> None:
+    def _refresh(self, db: Database) -> None:
         with snapshot(db):
             stamp = db.execute("SELECT max(stamp) FROM latest").fetchone()[0]
             sql = "SELECT {columns} FROM latest WHERE stamp > ? ORDER BY series, kind"
@@ -98,7 +97,7 @@ class LatestOfAll:
         self._in_force = in_force(self._received, decided)
 
 
-def _latest_decided(db: sqlite3.Connection) -> pa.Table:
+def _latest_decided(db: Database) -> pa.Table:
     """Decisions that cover the newest reading of their series."""
     return columns.select(
         db,
@@ -109,7 +108,7 @@ def _latest_decided(db: sqlite3.Connection) -> pa.Table:
     )
 
 
-def exact(db: sqlite3.Connection, folder: Path, keys: Iterable[Sequence[int]]) -> pa.Table:
+def exact(db: Database, folder: Path, keys: Iterable[Sequence[int]]) -> pa.Table:
     """See `Store.exact`."""
     wanted = {(int(s), int(k), int(t), int(v)) for s, k, t, v in keys}
     parts = []
@@ -165,7 +164,7 @@ def _decided(row: dict[str, Any], table: pa.Table, part: slice, hit: np.ndarray)
 
 
 def flags(
-    db: sqlite3.Connection,
+    db: Database,
     series: Sequence[int],
     kind: int,
     start: float,
@@ -188,7 +187,7 @@ def flags(
     return current.filter(pa.array(current["outcome"].to_numpy() != Outcome.PASS))
 
 
-def quality_runs(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+def quality_runs(db: Database, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
     """See `Store.quality_runs`."""
     return columns.select(
         db,
@@ -200,7 +199,7 @@ def quality_runs(db: sqlite3.Connection, series: Sequence[int], kind: int, start
 
 
 def decisions(
-    db: sqlite3.Connection,
+    db: Database,
     series: Sequence[int] | None,
     kind: int | None,
     start: float | None,
@@ -217,7 +216,7 @@ def decisions(
 
 
 def verdicts(
-    db: sqlite3.Connection,
+    db: Database,
     points: Sequence[int] | None,
     rule: str | None,
     start: float | None,
@@ -235,7 +234,7 @@ def verdicts(
     return found if all_versions else newest(found, ("point", "rule", "ts"))
 
 
-def latest_verdicts(db: sqlite3.Connection, rule: str | None, points: Sequence[int] | None) -> pa.Table:
+def latest_verdicts(db: Database, rule: str | None, points: Sequence[int] | None) -> pa.Table:
     """See `Store.latest_verdicts`."""
     conditions, arguments = _where(("l.rule", rule), ("l.point", points))
     names = ", ".join("v." + name for name in columns.VERDICT_SCHEMA.names)
@@ -243,7 +242,7 @@ def latest_verdicts(db: sqlite3.Connection, rule: str | None, points: Sequence[i
     return columns.select(db, columns.VERDICT_SCHEMA, sql, arguments)
 
 
-def verdict(db: sqlite3.Connection, number: int) -> dict[str, Any] | None:
+def verdict(db: Database, number: int) -> dict[str, Any] | None:
     """See `Store.verdict`."""
     found = columns.select(
         db, columns.VERDICT_SCHEMA, "SELECT {columns} FROM verdict WHERE id = ?", (number,)
@@ -253,42 +252,42 @@ def verdict(db: sqlite3.Connection, number: int) -> dict[str, Any] | None:
     return {**found[0], "detail": orjson.loads(found[0]["detail"]), "inputs": orjson.loads(found[0]["inputs"])}
 
 
-def device_days(db: sqlite3.Connection, first_day: str, last_day: str, mn: str | None) -> pa.Table:
+def device_days(db: Database, first_day: str, last_day: str, mn: str | None) -> pa.Table:
     """See `Store.device_days`."""
     conditions, arguments = _where(("mn", mn))
     sql = f"SELECT {{columns}} FROM device_day WHERE day >= ? AND day <= ? AND {conditions} ORDER BY mn, day"
     return columns.select(db, columns.DEVICE_DAY_SCHEMA, sql, [first_day, last_day, *arguments])
 
 
-def bad_frames(db: sqlite3.Connection, start: float, end: float, mn: str | None, limit: int) -> pa.Table:
+def bad_frames(db: Database, start: float, end: float, mn: str | None, limit: int) -> pa.Table:
     """See `Store.bad_frames`."""
     conditions, arguments = _where(("mn", mn))
     sql = f"SELECT {{columns}} FROM bad_frame WHERE recv >= ? AND recv < ? AND {conditions} ORDER BY recv DESC LIMIT ?"
     return columns.select(db, columns.BAD_FRAME_SCHEMA, sql, [start, end, *arguments, limit])
 
 
-def dialects(db: sqlite3.Connection, mn: str | None) -> pa.Table:
+def dialects(db: Database, mn: str | None) -> pa.Table:
     """See `Store.dialects`."""
     conditions, arguments = _where(("mn", mn))
     sql = f"SELECT {{columns}} FROM dialect WHERE {conditions} ORDER BY mn, last_recv DESC"
     return columns.select(db, columns.DIALECT_SCHEMA, sql, arguments)
 
 
-def warnings(db: sqlite3.Connection, first_day: str, last_day: str, mn: str | None) -> pa.Table:
+def warnings(db: Database, first_day: str, last_day: str, mn: str | None) -> pa.Table:
     """See `Store.warnings`."""
     conditions, arguments = _where(("mn", mn))
     sql = f"SELECT {{columns}} FROM warning WHERE day >= ? AND day <= ? AND {conditions} ORDER BY mn, day, kind"
     return columns.select(db, columns.WARNING_SCHEMA, sql, [first_day, last_day, *arguments])
 
 
-def quarantined(db: sqlite3.Connection, state: str | None, mn: str | None, limit: int) -> pa.Table:
+def quarantined(db: Database, state: str | None, mn: str | None, limit: int) -> pa.Table:
     """See `Store.quarantined`."""
     conditions, arguments = _where(("state", state), ("mn", mn))
     sql = f"SELECT {{columns}} FROM quarantine WHERE {conditions} ORDER BY recv DESC, frame DESC LIMIT ?"
     return columns.select(db, columns.QUARANTINE_SCHEMA, sql, [*arguments, limit])
 
 
-def gaps(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+def gaps(db: Database, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
     """See `Store.gaps`."""
     return columns.select(
         db,
@@ -299,7 +298,7 @@ def gaps(db: sqlite3.Connection, series: Sequence[int], kind: int, start: float,
     )
 
 
-def gaps_since(db: sqlite3.Connection, kind: int, start: int, causes: Sequence[str]) -> list[tuple[int, int, int]]:
+def gaps_since(db: Database, kind: int, start: int, causes: Sequence[str]) -> list[tuple[int, int, int]]:
     """See `Store.gaps_since`."""
     marks = ", ".join("?" * len(causes))
     sql = f"SELECT series, ts_from, ts_to FROM gap WHERE kind = ? AND ts_from >= ? AND cause IN ({marks})"
@@ -307,7 +306,7 @@ def gaps_since(db: sqlite3.Connection, kind: int, start: int, causes: Sequence[s
 
 
 def fills(
-    db: sqlite3.Connection, mns: Sequence[str] | None, kind: int | None, start: int | None, states: Sequence[str] | None
+    db: Database, mns: Sequence[str] | None, kind: int | None, start: int | None, states: Sequence[str] | None
 ) -> list[Fill]:
     """See `Store.fills`."""
     conditions, arguments = _where(("mn", mns), ("kind", kind), ("state", states))
@@ -317,9 +316,7 @@ def fills(
     return [Fill(*row) for row in db.execute(sql, arguments)]
 
 
-def times(
-    db: sqlite3.Connection, folder: Path, series: Sequence[int], kind: int, start: int, end: int
-) -> NDArray[np.int64]:
+def times(db: Database, folder: Path, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
     """See `Store.times`. Where no sealed month is touched, a look at the index is enough."""
     sealed = db.execute("SELECT max(ts_to) FROM manifest").fetchone()[0]
     if sealed is not None and start < sealed:
@@ -354,21 +351,18 @@ def thin(table: pa.Table, points: int, column: str = "value_in_force") -> pa.Tab
     return table.take(pa.array(np.unique(np.concatenate(kept))))
 
 
-def _files(db: sqlite3.Connection, folder: Path, start: int, end: int) -> list[Path]:
-    sql = f"SELECT path FROM {MANIFEST_IN_FORCE} WHERE ts_from < ? AND ts_to > ? ORDER BY month"
+def _files(db: Database, folder: Path, start: int, end: int) -> list[Path]:
+    sql = f"SELECT path FROM {MANIFEST_IN_FORCE} m WHERE ts_from < ? AND ts_to > ? ORDER BY month"
     return [folder / path for (path,) in db.execute(sql, (end, start))]
 
 
-def _hot(
-    db: sqlite3.Connection, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None
-) -> pa.Table:
-    """Rows of the ledger, fetched series by series: the primary key gives their order, nothing is sorted."""
+def _hot(db: Database, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None) -> pa.Table:
+    """Rows of the ledger, in the order of the series."""
     known = "" if as_of is None else "AND recv <= ?"
     limits = (kind, start, end, *(() if as_of is None else (as_of,)))
     sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM reading
               WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? {known} ORDER BY ts, ver"""
-    each = (db.execute(sql, (one, *limits)) for one in series)
-    return columns.table(columns.READING_SCHEMA, chain.from_iterable(each))
+    return columns.table(columns.READING_SCHEMA, db.of_each(sql, series, limits))
 
 
 def _sorted(hot: pa.Table, sealed: pa.Table) -> pa.Table:
@@ -388,16 +382,16 @@ def _where(*given: tuple[str, Any]) -> tuple[str, list[Any]]:
     for name, wanted in given:
         if wanted is None:
             continue
-        several = not isinstance(wanted, (int, str))
-        conditions.append(f"{name} IN (SELECT value FROM json_each(?))" if several else f"{name} = ?")
-        arguments.append(_json_list(wanted) if several else wanted)
+        if isinstance(wanted, (int, str)):
+            conditions.append(f"{name} = ?")
+            arguments.append(wanted)
+        elif all(isinstance(one, str) for one in wanted):
+            conditions.append(f"{name} IN ({', '.join('?' * len(wanted))})" if len(wanted) else "false")
+            arguments += wanted
+        else:
+            conditions.append(f"{name} IN (SELECT value FROM json_each(?))")
+            arguments.append(_json_ints(wanted))
     return " AND ".join(conditions), arguments
-
-
-def _json_list(values: Iterable[int] | Iterable[str]) -> str:
-    listed = list(values)
-    texts = bool(listed) and isinstance(listed[0], str)
-    return orjson.dumps(listed).decode() if texts else _json_ints(listed)  # type: ignore[arg-type]
 
 
 def _json_ints(numbers: Iterable[int]) -> str:

@@ -193,18 +193,25 @@ FILLING = """
 MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING)
 
 
+class TooNewError(sqlite3.DatabaseError):
+    """A newer program has written this ledger."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"台账版本 {version} 比本程序(版本 {len(MIGRATIONS)})新,请升级程序")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database up to date; several processes may try at once. A database from a newer version is refused."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
-        raise sqlite3.DatabaseError(f"台账版本 {version} 比本程序(版本 {len(MIGRATIONS)})新,请升级程序")
+        raise TooNewError(version)
     if version == len(MIGRATIONS):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         for script in MIGRATIONS[version:]:
-            for statement in _statements(script):
+            for statement in statements(script):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         connection.execute("COMMIT")
@@ -213,12 +220,12 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def _statements(script: str) -> list[str]:
+def statements(script: str) -> list[str]:
     """The statements of a script one by one: `executescript` would commit the transaction they must share."""
-    statements, part = [], ""
+    found, part = [], ""
     for line in script.splitlines(keepends=True):
         part += line
         if sqlite3.complete_statement(part):
-            statements.append(part)
+            found.append(part)
             part = ""
-    return statements
+    return found

@@ -9,14 +9,14 @@ Late data of a sealed month stay in the ledger as new rows or versions and are m
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from ceguan.store import columns, history
-from ceguan.store.ledger import MANIFEST_IN_FORCE, Ledger
+from ceguan.store.database import Database
+from ceguan.store.ledger import MANIFEST_IN_FORCE, Ledger, writing
 from ceguan.words import READING_COLUMNS
 
 BATCH_ROWS = 100_000
@@ -48,7 +48,7 @@ def seal(ledger: Ledger, month: str, now: float) -> Path:
     db = ledger.connection
     if not _has_rows(db, month):
         raise ValueError(f"{month} 没有可封存的数据")
-    before = db.execute(f"SELECT generation, path FROM {MANIFEST_IN_FORCE} WHERE month = ?", (month,)).fetchone()
+    before = db.execute(f"SELECT generation, path FROM {MANIFEST_IN_FORCE} m WHERE month = ?", (month,)).fetchone()
     generation = before[0] + 1 if before else 1
     hot = pa.RecordBatchReader.from_batches(columns.READING_SCHEMA, _hot_rows(db, month))
     if before:
@@ -58,46 +58,34 @@ def seal(ledger: Ledger, month: str, now: float) -> Path:
     return path
 
 
-def _hand_over(db: sqlite3.Connection, month: str, generation: int, path: Path, now: float) -> None:
+def _hand_over(db: Database, month: str, generation: int, path: Path, now: float) -> None:
     """One transaction: from the ledger's hot rows to the listed file."""
     start, end = history.month_span(month)
     rows, size, digest = history.row_count(path), path.stat().st_size, history.sha256(path)
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with writing(db):
         db.execute(
             "INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (month, generation, start, end, path.name, rows, size, digest, now),
         )
-        db.executemany(
-            "DELETE FROM reading WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?",
-            [(*key, start, end) for key in _keys(db)],
-        )
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+        db.forget(_keys(db), start, end)
 
 
-def _keys(db: sqlite3.Connection) -> list[tuple[int, int]]:
+def _keys(db: Database) -> list[tuple[int, int]]:
     return db.execute("SELECT series, kind FROM latest ORDER BY series, kind").fetchall()
 
 
-def _has_rows(db: sqlite3.Connection, month: str) -> bool:
+def _has_rows(db: Database, month: str) -> bool:
     span = history.month_span(month)
     sql = """SELECT EXISTS (SELECT 1 FROM latest l CROSS JOIN reading r USING (series, kind)
              WHERE r.ts >= ? AND r.ts < ?)"""
     return bool(db.execute(sql, span).fetchone()[0])
 
 
-def _hot_rows(db: sqlite3.Connection, month: str) -> Iterator[pa.RecordBatch]:
+def _hot_rows(db: Database, month: str) -> Iterator[pa.RecordBatch]:
     """The month's rows in the order of the file."""
-    cursor = db.execute(
-        f"""SELECT {", ".join(f"r.{name}" for name in READING_COLUMNS)}
+    sql = f"""SELECT {", ".join(f"r.{name}" for name in READING_COLUMNS)}
             FROM latest l CROSS JOIN reading r USING (series, kind) WHERE r.ts >= ? AND r.ts < ?
-            ORDER BY l.series, l.kind, r.ts, r.ver""",
-        history.month_span(month),
-    )
-    while rows := cursor.fetchmany(BATCH_ROWS):
+            ORDER BY l.series, l.kind, r.ts, r.ver"""
+    for rows in db.stream(sql, history.month_span(month), BATCH_ROWS):
         for batch in columns.table(columns.READING_SCHEMA, rows).to_batches():
             yield columns.nan_as_absent(batch)

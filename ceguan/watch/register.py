@@ -168,8 +168,11 @@ def _decimals(format_: str) -> int:
 
 
 def _data_version() -> tuple[int, int]:
-    """What changes whenever anybody has written: SQLite's counter of commits by others, and of changes by us."""
+    """What changes whenever anybody has written to the register (SQLite: to anything, counted by others and by us)."""
     with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT n FROM registry_writes")
+            return int(cursor.fetchone()[0]), 0
         cursor.execute("PRAGMA data_version")
         return int(cursor.fetchone()[0]), int(connection.connection.total_changes)
 

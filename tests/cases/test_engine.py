@@ -10,6 +10,7 @@ from ceguan.cases.models import Attachment, Case, CaseEvent
 from ceguan.registry import audit, rights
 from ceguan.watch.findings import dismiss
 from ceguan.watch.models import Finding
+from tests.city import on
 
 from .conftest import NOW, WALK, exceedance, photo, step, walk
 
@@ -227,7 +228,7 @@ def around_the_guard(sql: str, *values) -> None:
     with connection.cursor() as cursor:
         for table in ("cases_caseevent", "cases_attachment", "registry_auditevent"):
             for verb in ("update", "delete"):
-                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}")
+                cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb}{on(table)}")
         cursor.execute(sql, values)
 
 

@@ -7,6 +7,7 @@ from django.db import Error, connection, transaction
 
 from ceguan.registry import audit
 from ceguan.registry.models import AuditEvent
+from tests.city import on
 
 NOW = 1_773_300_000.25
 
@@ -20,8 +21,8 @@ def write(city, count: int = 3) -> None:
 def around_the_guard(sql: str, *values) -> None:
     """What somebody with the database file in hand could do."""
     with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER IF EXISTS registry_auditevent_no_update")
-        cursor.execute("DROP TRIGGER IF EXISTS registry_auditevent_no_delete")
+        for verb in ("update", "delete"):
+            cursor.execute(f"DROP TRIGGER IF EXISTS registry_auditevent_no_{verb}{on('registry_auditevent')}")
         cursor.execute(sql, values)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ceguan.store import Store
+from tests.postgres import new_database
 
 NAN = float("nan")
 HOUR = 3600
@@ -28,7 +29,13 @@ def add(store: Store, *rows: tuple[Any, ...]) -> Any:
         return batch.add_readings(rows)
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> str:
+    """Where the ledger lies: "" for SQLite, the URL of a fresh database of a real PostgreSQL."""
+    return new_database() if request.param == "postgres" else ""
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path, write=True) as opened:
+def store(tmp_path: Path, database: str) -> Iterator[Store]:
+    with Store(tmp_path, write=True, database=database) as opened:
         yield opened

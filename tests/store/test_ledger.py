@@ -6,6 +6,7 @@ import math
 import sqlite3
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ceguan.store import (
@@ -25,7 +26,11 @@ from ceguan.store import (
     Verdict,
     first_break,
 )
+from ceguan.store.database import connect_reader
+from tests.postgres import Server, new_database
 from tests.store.conftest import HOUR, MARCH, NAN, add, reading
+
+REFUSED = (sqlite3.IntegrityError, psycopg.IntegrityError)
 
 
 def values(store: Store, series: int = 1, **how: float) -> list[float]:
@@ -76,7 +81,7 @@ def test_absent_stays_absent_and_zero_is_not_absent(store: Store) -> None:
 
 
 def test_a_row_that_cannot_be_kept_is_refused_not_skipped(store: Store) -> None:
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(REFUSED):
         add(store, reading(1, MARCH, 5.0), (1, 2, None, 0, 1.0, NAN, NAN, NAN, NAN, "N", 1, 1))
     assert values(store) == []
 
@@ -152,13 +157,14 @@ def test_a_decision_is_not_known_before_it_was_made(store: Store) -> None:
 def test_a_decision_altered_behind_our_back_breaks_the_chain(store: Store) -> None:
     decide(store, decision(), decision("substitute", at=60, value=3), decision("keep", at=70))
     assert first_break(store.decisions()) is None
-    store.ledger.connection.execute("DROP TRIGGER decision_no_update")
+    here = "" if isinstance(store.ledger.connection, sqlite3.Connection) else " ON decision"
+    store.ledger.connection.execute(f"DROP TRIGGER decision_no_update{here}")
     store.ledger.connection.execute("UPDATE decision SET value = 2 WHERE id = 2")
     assert first_break(store.decisions()) == 2
 
 
 def test_a_substitute_without_a_value_is_refused(store: Store) -> None:
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(REFUSED):
         decide(store, decision("substitute"))
 
 
@@ -175,7 +181,7 @@ def test_the_database_itself_refuses_to_change_or_forget(store: Store, table: st
         batch.add_verdicts([Verdict(1, "aqi", MARCH, "ok", 1.0, "优", "HJ 633-2026", "5", {}, [], 1.0)])
         batch.add_bad_frames([BadFrame(1, 1.0, "a", "", "noise", 3)])
     column = {"bad_frame": "size"}.get(table, "value" if table not in ("flag",) else "ver")
-    with pytest.raises(sqlite3.IntegrityError, match=r"append-only|sealed"):
+    with pytest.raises(REFUSED, match=r"append-only|sealed"):
         store.ledger.connection.execute(change.format(table).replace("rowid_free", column))
 
 
@@ -184,17 +190,42 @@ def test_a_second_writer_is_refused_and_told_who_writes(store: Store, tmp_path: 
         Ledger(tmp_path / "readings.db")
 
 
-def test_a_reader_cannot_write(tmp_path: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        Ledger.open_reader(tmp_path / "readings.db").execute("DELETE FROM reading")
+def test_a_second_writer_on_another_machine_is_refused_too(tmp_path: Path) -> None:
+    url = new_database()
+    with Store(tmp_path / "here", write=True, database=url), pytest.raises(LedgerTakenError, match="会话锁"):
+        Store(tmp_path / "elsewhere", write=True, database=url)
+    Store(tmp_path / "elsewhere", write=True, database=url).close()
+
+
+def torn(store: Store, server: Server) -> None:
+    with store.ledger.batch() as batch:
+        batch.add_readings([reading(1, MARCH + HOUR, 6.0)])
+        server.restart()
+        batch.add_readings([reading(1, MARCH + 2 * HOUR, 7.0)])
+
+
+def test_a_writer_goes_on_after_the_server_was_restarted_and_nothing_of_the_torn_batch_stays(tmp_path: Path) -> None:
+    server = Server()
+    with Store(tmp_path, write=True, database=server.new_database()) as store:
+        add(store, reading(1, MARCH, 5.0))
+        with pytest.raises(psycopg.OperationalError):
+            torn(store, server)
+        assert values(store) == [5.0]
+        add(store, reading(1, MARCH + HOUR, 6.0))
+        assert values(store) == [5.0, 6.0]
+
+
+def test_a_reader_cannot_write(tmp_path: Path, database: str) -> None:
+    with pytest.raises((sqlite3.OperationalError, psycopg.errors.ReadOnlySqlTransaction), match=r"read-?only"):
+        connect_reader(tmp_path / "readings.db", database).execute("DELETE FROM reading")
     with pytest.raises(LedgerError, match="只读"):
         _ = Store(tmp_path).ledger
 
 
-def test_a_reader_may_come_before_the_first_writer(tmp_path: Path) -> None:
-    early = Store(tmp_path / "new")
+def test_a_reader_may_come_before_the_first_writer(tmp_path: Path, database: str) -> None:
+    early = Store(tmp_path / "new", database=database)
     assert early.latest().num_rows == 0
-    with Store(tmp_path / "new", write=True) as store:
+    with Store(tmp_path / "new", write=True, database=database) as store:
         add(store, reading(1, MARCH, 5.0))
     assert early.latest().num_rows == 1
 
@@ -206,6 +237,15 @@ def test_a_ledger_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(sqlite3.DatabaseError, match="请升级程序"):
         Ledger(tmp_path / "readings.db")
+
+
+def test_a_postgres_ledger_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    url = new_database()
+    Ledger(tmp_path / "readings.db", url).close()
+    with psycopg.connect(url) as link:
+        link.execute("UPDATE ledger.version SET n = 99")
+    with pytest.raises(sqlite3.DatabaseError, match="请升级程序"):
+        Ledger(tmp_path / "readings.db", url)
 
 
 def test_a_batch_that_fails_leaves_nothing(store: Store) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ceguan.store import Decision, Store
+from tests.postgres import new_database
 from tests.store.conftest import APRIL, HOUR, MARCH, NAN, add, reading
 
 TIMES = [MARCH, MARCH + HOUR, APRIL - HOUR, APRIL, APRIL + HOUR]
@@ -76,11 +77,9 @@ def rows(table: Any, value: str) -> list[tuple[Any, ...]]:
     return list(zip(*(table[name].to_pylist() for name in ("series", "ts", "ver", value)), strict=True))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS)
-def test_the_store_answers_like_a_dictionary(steps: list[Any]) -> None:
+def check(steps: list[Any], database: str) -> None:
     naive = Naive()
-    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True) as store:
+    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database=database) as store:
         for now, step in enumerate(steps):
             apply(store, naive, step, now)
         span = ([1, 2, 3], 2, MARCH, APRIL + 2 * HOUR)
@@ -89,3 +88,15 @@ def test_the_store_answers_like_a_dictionary(steps: list[Any]) -> None:
             np.testing.assert_equal(rows(store.readings(*span, as_of=as_of), "value_in_force"), naive.force(as_of))
         newest = {key: row for row in naive.force(len(steps)) for key in [row[0]]}
         np.testing.assert_equal(rows(store.latest(), "value_in_force"), sorted(newest.values()))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+def test_the_store_answers_like_a_dictionary(steps: list[Any]) -> None:
+    check(steps, "")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(STEPS)
+def test_the_store_on_postgres_answers_like_a_dictionary(steps: list[Any]) -> None:
+    check(steps, new_database())

@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 
 import numpy as np
+import psycopg
 import pytest
 
 from ceguan.store import Store, history, thin
@@ -81,7 +82,7 @@ def test_an_empty_month_is_not_sealed(store: Store) -> None:
 def test_rows_of_a_month_that_is_not_sealed_cannot_leave(store: Store) -> None:
     add(store, reading(1, MARCH, 5.0), reading(1, APRIL, 6.0))
     store.seal("2026-03", 1.0)
-    with pytest.raises(sqlite3.IntegrityError, match="sealed month"):
+    with pytest.raises((sqlite3.IntegrityError, psycopg.IntegrityError), match="sealed month"):
         store.ledger.connection.execute("DELETE FROM reading")
 
 

@@ -1,0 +1,77 @@
+"""The ledger's database: SQLite beside the data (one machine) or PostgreSQL (outgrown) behind one set of functions.
+
+All SQL of this room is written once, in SQLite's way of speaking; `postgres.py` says the same in PostgreSQL's. Where
+the two must work differently – staging rows, a month that leaves, who may write – the connection has a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ceguan.store import sqlite
+
+Row = Sequence[Any]
+
+
+class Cursor(Protocol):
+    """What the room asks of a cursor."""
+
+    @property
+    def rowcount(self) -> int: ...
+    def fetchone(self) -> Any: ...
+    def fetchall(self) -> list[Any]: ...
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """One connection. Every statement outside `begin` … `commit` is a transaction of its own."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+    def execute(self, sql: str, arguments: Sequence[Any] = ..., /) -> Cursor: ...
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]], /) -> Any: ...
+    def begin(self) -> None:
+        """Begin to write; only one process can."""
+
+    def commit(self) -> None: ...
+    def rollback(self) -> None: ...
+    def close(self) -> None: ...
+    def begin_reading(self) -> None:
+        """All that follows, up to `commit`, sees one state."""
+
+    def commits(self) -> int:
+        """A number that is another one whenever somebody else has committed."""
+
+    def stage(self, rows: list[Row]) -> None:
+        """Put readings into the temporary table `incoming`, numbered `n` in their order; NaN becomes NULL."""
+
+    def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
+        """The rows of a query `… WHERE series = ? AND …` for each of the series, in the order given (ascending)."""
+
+    def stream(self, sql: str, arguments: Sequence[Any], size: int) -> Iterator[list[Row]]:
+        """The rows of a large result, `size` at a time, within a transaction."""
+
+    def forget(self, keys: Iterable[tuple[int, int]], start: int, end: int) -> None:
+        """Remove the readings of a sealed stretch, series and kind by series and kind."""
+
+
+def connect_writer(path: Path, url: str = "") -> Database:
+    """A connection that may write, the schema brought up to date; durable at commit. `url` "" means SQLite at `path`.
+
+    Raises LedgerTakenError (see ledger) when another process writes a PostgreSQL ledger.
+    """
+    return _postgres().connect_writer(url) if url else sqlite.connect_writer(path)
+
+
+def connect_reader(path: Path, url: str = "") -> Database:
+    """A connection that cannot write. A ledger that is not there yet is made, empty, so that readers may come first."""
+    return _postgres().connect_reader(url) if url else sqlite.connect_reader(path)
+
+
+def _postgres() -> Any:
+    """The driver is installed only where it is used (requirements-big)."""
+    from ceguan.store import postgres
+
+    return postgres

@@ -1,0 +1,80 @@
+"""The ledger in SQLite: one file, WAL, durable at COMMIT; one writer, any number of readers."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from ceguan.store.schema import MIGRATIONS, migrate
+from ceguan.words import READING_COLUMNS
+
+Row = Sequence[Any]
+
+
+class Connection(sqlite3.Connection):
+    """See `database.Database`."""
+
+    def begin(self) -> None:
+        self.execute("BEGIN IMMEDIATE")
+
+    def begin_reading(self) -> None:
+        self.execute("BEGIN")
+
+    def commits(self) -> int:
+        return int(self.execute("PRAGMA data_version").fetchone()[0])
+
+    def stage(self, rows: list[Row]) -> None:
+        names = ", ".join(READING_COLUMNS)
+        self.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (n INTEGER PRIMARY KEY, {names})")
+        self.execute("DELETE FROM incoming")
+        marks = ", ".join("?" * len(READING_COLUMNS))
+        self.executemany(f"INSERT INTO incoming ({names}) VALUES ({marks})", rows)
+
+    def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
+        """Series by series: the primary key gives the order, nothing is sorted."""
+        return chain.from_iterable(self.execute(sql, (one, *arguments)) for one in series)
+
+    def stream(self, sql: str, arguments: Sequence[Any], size: int) -> Iterator[list[Row]]:
+        cursor = self.execute(sql, arguments)
+        while rows := cursor.fetchmany(size):
+            yield rows
+
+    def forget(self, keys: Iterable[tuple[int, int]], start: int, end: int) -> None:
+        self.executemany(
+            "DELETE FROM reading WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?",
+            [(*key, start, end) for key in keys],
+        )
+
+
+def connect_writer(path: Path) -> Connection:
+    """A connection that may write, the schema brought up to date. Durable at COMMIT (WAL, synchronous=FULL)."""
+    connection = _connect(path)
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "temp_store = MEMORY",
+        "cache_size = -200000",
+        "wal_autocheckpoint = 4000",
+        "journal_size_limit = 268435456",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+    migrate(connection)
+    return connection
+
+
+def connect_reader(path: Path) -> Connection:
+    """A connection that cannot write."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path)
+    if connection.execute("PRAGMA user_version").fetchone()[0] != len(MIGRATIONS):
+        connect_writer(path).close()
+    for pragma in ("query_only = ON", "cache_size = -32000", "mmap_size = 1073741824", "temp_store = MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _connect(path: Path) -> Connection:
+    return sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False, factory=Connection)
