@@ -87,6 +87,20 @@ def test_the_unit_of_the_series_is_suggested_before_that_of_the_standard(city):
     assert {"μg/m³", "mg/m³", "ng/m³"} <= set(dust.choices)
 
 
+@pytest.mark.parametrize(
+    ("code", "printed", "choices"),
+    [
+        ("a34004", "ng/m³", {"ng/m³", "μg/m³", "mg/m³"}),  # 表B.2 prints ng/m³, which no dust station sends
+        ("e70103", "A／mg/L", {"A", "mg/L"}),  # 表B.5 uses the code twice: lift pump and dosing
+        ("g11901", "%／mg/m³", {"%", "mg/m³", "μg/m³"}),  # 表B.7 likewise: desulphurisation rate and inlet SO2
+    ],
+)
+def test_where_the_print_is_doubtful_a_person_must_choose_the_unit(city, code, printed, choices):
+    [one] = adoption.suggestions({code: "35"}, None)
+    assert (one.unit, one.standard) == ("", printed)
+    assert choices <= set(one.choices)
+
+
 def test_an_old_and_a_new_code_are_asked_about_once(city):
     [one] = adoption.suggestions({"02": "31", "a21026": "31"}, None)
     assert (one.code, one.sent) == ("a21026", "02")
