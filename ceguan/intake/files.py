@@ -26,6 +26,7 @@ from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, Point, Series, User
 from ceguan.standards import factors, units
 from ceguan.store import RecordKind, Store, open_free_stream
+from ceguan.store.archive import IMPORTED
 from ceguan.words import BEIJING, DEVICE_FLAGS, FrameRef, Kind, beijing
 
 STREAMS = (64, *range(70, 80))
@@ -332,7 +333,8 @@ def take(rows: Sequence[Row], file: str, user: User | None, by: str, store: Stor
         audit.record(user, "import", f"file:{file}"[:80], f"导入读数（{by}）", {"file": file, "rows": counts}, now)
         with open_free_stream(store.archive, STREAMS) as writer:
             refs = [
-                writer.append(RecordKind.IMPORT, now, f"import:{by}", payload) for payload in _payloads(new, file, by)
+                writer.append(RecordKind.IMPORT, now, f"{IMPORTED}{by}", payload)
+                for payload in _payloads(new, file, by)
             ]
             writer.sync()
     return refs

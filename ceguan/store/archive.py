@@ -59,6 +59,10 @@ class RecordNotFoundError(ArchiveError, LookupError):
     """No intact record lies at this reference."""
 
 
+IMPORTED = "import:"
+"""How the source of a record from a file begins; no peer's address begins so."""
+
+
 class RecordKind(IntEnum):
     """What a record holds."""
 
@@ -86,6 +90,11 @@ class Record(NamedTuple):
     recv: float  # UTC epoch seconds, to the microsecond
     source: str  # where it came from, e.g. "10.0.0.7:51234"
     payload: bytes
+
+    @property
+    def imported(self) -> bool:
+        """Whether a person took it in from a file, so that its reception says nothing about a device or a line."""
+        return self.source.startswith(IMPORTED)
 
     @property
     def after(self) -> Position:

@@ -254,18 +254,23 @@ class Materialiser:
             taken.held.append(_unknown(record, frame))
             return
         taken.frames += 1
-        day = taken.days[mn, _date(record.recv)]
+        if not record.imported:
+            self._speaks(frame, record, taken)
+        if dialect not in device.dialects and frame.cn in KINDS and (frame.factors or frame.datatime):
+            upload = rows(frame, device.minute_interval * 60)
+            self._quarantine(f"dialect:{dialect}", device, upload, record, [], taken)
+            return
+        self._content(frame, record, taken)
+
+    def _speaks(self, frame: Frame, record: Record, taken: Taken) -> None:
+        """A device was heard: counts of its day, last packet, how its clock stands to ours."""
+        mn, day = frame.mn or "", taken.days[frame.mn or "", _date(record.recv)]
         day.frames += 1
         day.first_recv, day.last_recv = min(day.first_recv, record.recv), max(day.last_recv, record.recv)
         taken.last_packet[mn] = max(taken.last_packet.get(mn, 0.0), record.recv)
         sent = parse_time(frame.qn) or (parse_time(frame.datatime) if frame.cn == "2011" else None)
         if sent is not None:
             taken.drifts.append((mn, sent - record.recv))
-        if dialect not in device.dialects and frame.cn in KINDS and (frame.factors or frame.datatime):
-            upload = rows(frame, device.minute_interval * 60)
-            self._quarantine(f"dialect:{dialect}", device, upload, record, [], taken)
-            return
-        self._content(frame, record, taken)
 
     def _content(self, frame: Frame, record: Record, taken: Taken, free: bool = False) -> None:
         """Readings of a frame that has been counted, once its message is whole. `free`: a person has released it."""
@@ -338,7 +343,8 @@ class Materialiser:
             taken.warn(device.mn, record.recv, frame.warnings + upload.warnings, record.ref.packed)
             if upload.kind is not None:
                 taken.bad.append(_bad_record(record, "datatime", device.mn))
-                taken.days[device.mn, _date(record.recv)].bad += 1
+                if not record.imported:
+                    taken.days[device.mn, _date(record.recv)].bad += 1
             return
         cause = "" if free else self._gate(frame, upload.ts, record)
         if cause:
@@ -356,8 +362,9 @@ class Materialiser:
     ) -> None:
         """Rows in the unit of each series, those out of range with a warning; counts of the day."""
         assert upload.kind is not None
-        point, day = self._register.points[device.point], taken.days[device.mn, _date(record.recv)]
-        self._count_delay(upload, point, record, day)
+        point = self._register.points[device.point]
+        if not record.imported:
+            self._count_items(upload, point, record, taken)
         kind, ts, recv, packed = int(upload.kind), upload.ts, int(record.recv), record.ref.packed
         new = taken.readings[device.mn]
         for factor, value, zs, vmin, vmax, cou, flag, sent in upload.items:
@@ -370,14 +377,13 @@ class Materialiser:
                 warnings.append(f"out_of_range:{sent}={value:g}")
             frame_of = parts.origin.get(sent, packed) if parts else packed
             new.append((series, kind, ts, 0, value * k, zs * k, vmin * k, vmax * k, cou, flag, recv, frame_of))
-        day.items += len(upload.items)
 
     def _gate(self, frame: Frame, ts: int, record: Record) -> str:
         """Why the time of these data is not believed; "" when it is."""
         gates, age = self._gates, record.recv - ts
         if -age > gates.future:
             return f"future:{-age / 60:.0f}"
-        if not gates.old or age <= gates.old:
+        if not gates.old or age <= gates.old or record.imported:
             return ""
         if frame.rf != "1" and not gates.asked(frame.mn or "", frame.cn or "", ts, record.recv):
             return f"old:{age / _DAY:.0f}"
@@ -393,9 +399,11 @@ class Materialiser:
             self._usual[key] = taken.usual[key] = now
         return [f"factor_missing:{factor}" for factor in missing]
 
-    def _count_delay(self, upload: Upload, point: Point, record: Record, day: Day) -> None:
+    def _count_items(self, upload: Upload, point: Point, record: Record, taken: Taken) -> None:
         assert upload.kind is not None
         assert upload.ts is not None
+        day = taken.days[upload.mn, _date(record.recv)]
+        day.items += len(upload.items)
         delay = record.recv - upload.ts - interval_seconds(upload.kind, point)
         day.max_delay = max(day.max_delay, delay)
         day.sum_delay += max(0.0, delay)
@@ -425,7 +433,7 @@ class Materialiser:
         error = frame.error or "refused"
         mn = frame.mn or ""
         taken.bad.append(_bad_record(record, error, mn))
-        if mn in self._register.devices:
+        if mn in self._register.devices and not record.imported:
             day = taken.days[mn, _date(record.recv)]
             day.bad += 1
             day.first_recv, day.last_recv = min(day.first_recv, record.recv), max(day.last_recv, record.recv)

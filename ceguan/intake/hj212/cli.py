@@ -1,4 +1,4 @@
-"""`ceguan hj212 …`: read any byte stream as frames, write frames, play recorded frames to a server, check a server."""
+"""`ceguan hj212 …`: read, write, replay, take in what is recorded, check a server, send commands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PASSED_OVER = {"ok", "error", "errors", "offset", "sha256", "edition", "warning
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds `hj212` with its verbs; each sets `run`, called with the arguments, which returns the exit code."""
-    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放、检验服务器、向设备下发命令").add_subparsers(
+    verbs = _verb(subparsers, "hj212", "HJ 212 报文：解码、编码、回放、导入、检验服务器、下发命令").add_subparsers(
         metavar="命令", required=True
     )
     reading = _verb(verbs, "decode", "逐帧解码字节流，每帧或每段噪声输出一行 JSON")
@@ -48,6 +48,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     playing.add_argument("--to", required=True, type=address, metavar="HOST:PORT", help="目标服务器")
     playing.add_argument("--timeout", type=float, default=10.0, metavar="秒", help="连接与应答的等待时间，默认 10 秒")
     playing.set_defaults(run=run_replay)
+    taking = _verb(verbs, "import", "收入录下的报文（任意字节流或 .jsonl，可为 .gz、.zst），或写成 Parquet 列")
+    taking.add_argument("files", nargs="+", type=Path, metavar="PATH", help="文件，可以有几 GB")
+    taking.add_argument("--yes", action="store_true", help="收入归档；不加则只预览，什么也不写")
+    taking.add_argument("--by", metavar="用户名", help="以谁的名义和权限导入；省略则为本机操作员")
+    taking.add_argument("--to", type=Path, metavar="FILE.parquet", help="不收入平台，把各值写成 Parquet 列")
+    taking.set_defaults(run=run_import)
     _add_check(verbs)
     send.add_arguments(_verb(verbs, "send", "向设备下发命令（反控），每一步记入留痕"))
 
@@ -278,6 +284,16 @@ def _print_results(results: list[check.Result], server: check.Server) -> None:
     Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False).print(table)
     counts = Counter(result.verdict for result in results)
     print("，".join(f"{word} {counts[verdict]} 项" for verdict, word in words.items()))
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """0 when all was done (or could be, in a preview), 2 when a file cannot be read, holds no frame or is refused."""
+    import django
+
+    django.setup()
+    from ceguan.intake.hj212 import importing
+
+    return importing.run(args.files, args.to, args.yes, args.by)
 
 
 def _unreadable(name: str, error: Exception) -> int:

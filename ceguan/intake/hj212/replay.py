@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class Played:
 def recorded(path: Path) -> dict[str, list[bytes]]:
     """Frames by MN ("" where none can be read), broken ones too, noise left out. Raises OSError or Unreadable."""
     data = path.read_bytes()
-    pieces = _from_jsonl(data) if path.suffix == ".jsonl" else _cut(data)
+    pieces = from_lines(data.splitlines()) if path.suffix == ".jsonl" else _cut(data)
     devices: dict[str, list[bytes]] = {}
     for raw in pieces:
         devices.setdefault(quick_head(raw).mn or "", []).append(raw)
@@ -51,10 +51,13 @@ def _cut(data: bytes) -> list[bytes]:
     return [chunk.data for chunk in splitter.feed(data) + splitter.close() if chunk.frame]
 
 
-def _from_jsonl(data: bytes) -> list[bytes]:
-    """`frame_hex` (bytes as hex) or `frame` (text) of each line; lines with neither are passed over."""
+def from_lines(lines: Iterable[bytes], before: int = 0) -> list[bytes]:
+    """`frame_hex` (bytes as hex) or `frame` (text) of each JSON line; lines with neither are passed over.
+
+    `before`: how many lines came earlier. Raises Unreadable.
+    """
     pieces = []
-    for number, text in enumerate(data.splitlines(), 1):
+    for number, text in enumerate(lines, before + 1):
         try:
             row = orjson.loads(text) if text.strip() else {}
             raw = bytes.fromhex(row["frame_hex"]) if row.get("frame_hex") else row.get("frame", "").encode()
