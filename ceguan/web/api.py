@@ -309,6 +309,7 @@ def _place(place: public_air.Place) -> dict[str, Any]:
         "code": place.code, "name": place.name, "lon": round(place.lon, 5), "lat": round(place.lat, 5),
         **_hour(place.now), "class": public_air.class_name(words) if words else None,
         "colour": words.rgb if words else None, "advice": public_air.advice(words) if words else None,
+        "sensitive": [{"pollutant": name, "who": who} for name, who in public_air.sensitive(place.now)],
         "hours": [_hour(hour) for hour in place.hours],
     }  # fmt: skip
 

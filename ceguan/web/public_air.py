@@ -151,6 +151,15 @@ def advice(words: AqiClass) -> str:
     return words.advice_en if get_language() == "en" else words.advice_zh
 
 
+def sensitive(hour: Hour) -> list[tuple[str, str]]:
+    """(pollutant, who should take care) of each pollutant above an index of 100; empty where the edition names none."""
+    if hour.aqi is None or hour.edition not in air.editions():
+        return []
+    columns = {column: np.array([_float(value)]) for column, value in hour.values.items()}
+    groups = air.sensitive_groups(air.hourly_aqi(columns, hour.edition), 0)
+    return [(group.pollutant, group.en if get_language() == "en" else group.zh) for group in groups]
+
+
 def class_name(words: AqiClass) -> str:
     return words.en if get_language() == "en" else words.zh
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import ceguan.web
 from ceguan.registry.models import Point
 from ceguan.standards.tables import AqiClass, rows
+from ceguan.store import Store, Verdict
 
 
 def test_the_public_page_needs_no_sign_in_and_says_it_is_not_reviewed(client, ledger):
@@ -46,6 +48,22 @@ def test_the_public_json_carries_24_hours_and_labels_them_by_their_end(client, l
     assert found["hour_end"].endswith("+08:00")
     assert station["hours"][0]["aqi"] is None
     assert station["hours"][0]["reason"]
+
+
+def test_who_is_sensitive_to_a_pollutant_above_100_is_told(client, city, data, ledger):
+    assert " 敏感人群 · " not in client.get("/").content.decode()
+    values = {"pm25_1h": 90.0, "pm10_1h": 100.0, "o3_1h": 56.0, "no2_1h": 25.0, "so2_1h": 12.0, "co_1h": 0.6}
+    detail = {"zh": "AQI 128", "en": "AQI 128", "primary": ["PM2.5"], "values": values, "level": 3}
+    station = city.points["air"].id
+    verdict = Verdict(station, "aqi-hour", ledger.hour, "given", 128, "轻度污染", "HJ 633-2026", "HJ 633-2026 表3",
+                      detail, [], time.time())  # fmt: skip
+    with Store(data, write=True) as store, store.ledger.batch() as batch:
+        batch.add_verdicts([verdict])
+    text = client.get("/").content.decode()
+    assert "PM2.5 敏感人群 · " in text
+    assert "户外活动频繁的人" in text
+    told = client.get("/api/public/aqi").json()["stations"][0]["sensitive"]
+    assert [one["pollutant"] for one in told] == ["PM2.5"]
 
 
 def test_the_colours_of_the_badges_are_those_of_the_standard():

@@ -40,6 +40,7 @@ def _chosen(chosen: public_air.Place, found: public_air.Board, now: float) -> di
         "class_name": public_air.class_name(words) if words else "",
         "colour": public_air.colour_name(words) if words else "",
         "advice": public_air.advice(words) if words else "",
+        "sensitive": public_air.sensitive(chosen.now),
         "six": [
             (word, chosen.now.values.get(column), public_air.UNITS[column], int(column == "co_1h"))
             for column, word in public_air.COLUMNS.items()
