@@ -25,6 +25,7 @@ from ceguan.words import beijing
 
 LIVES = {Risk.READS: 3600.0, Risk.CHANGES: 600.0, Risk.ACTS: 300.0}
 """For how long a command waits for its device [s] when nobody says otherwise: what acts must not act hours later."""
+LONGEST_WHY = 300
 RIGHT = {Risk.READS: "command", Risk.CHANGES: "control", Risk.ACTS: "control"}
 FIRST_CONTACT = ("1012", "1000", "1062", "1064", "2011", "2021")
 """What the host sets when a device is first connected, in this order (HJ 212-2017 6.7)."""
@@ -53,8 +54,7 @@ def queue(
     row = table.find(cn, device.edition)
     if who is not None:
         rights.require(who, RIGHT[row.risk], device.point)
-    if not why.strip():
-        raise CommandError("请写明理由")
+    _need(why)
     if device.retired_on is not None:
         raise CommandError(f"{device.mn} 已停用")
     values = table.check(row, params or {}, device.units)
@@ -71,6 +71,13 @@ def queue(
     return command
 
 
+def _need(why: str) -> None:
+    if not why.strip():
+        raise CommandError("请写明理由")
+    if len(why) > LONGEST_WHY:
+        raise CommandError(f"理由最多 {LONGEST_WHY} 个字")
+
+
 def _new_key(device: Device, given: Mapping[str, str], who: User | None, now: float) -> DeviceKey:
     if keys.current(device) is None:
         raise CommandError(f"{device.mn} 还没有初始密钥：先在设备页录入，1014 须用现有密钥加密下发")
@@ -82,8 +89,7 @@ def cancel(command: Command, who: User, why: str, now: float) -> None:
     """Take a command back that has not been sent. Raises Forbidden, CommandError when it is too late for that."""
     row = command.row
     rights.require(who, RIGHT[row.risk] if row else "control", command.device.point)
-    if not why.strip():
-        raise CommandError("请写明理由")
+    _need(why)
     if not _move(command, (State.QUEUED,), now, state=State.CANCELLED, result_code="cancelled"):
         raise CommandError(f"命令已是“{Command.objects.get(pk=command.pk).get_state_display()}”，不能撤销")
     _audit(command, who, "command_cancel", why.strip(), now)
@@ -184,16 +190,15 @@ def late(mn: str, qn: str, code: str, frame: str, now: float) -> bool:
     return ended(found, state, f"ExeRtn:{code}", {}, [["9012", frame]], now, before=(State.UNKNOWN,))
 
 
-def abandon(me: str, real: float, now: float, dead: Callable[[str], bool]) -> set[str]:
-    """Take over what other gateways left unfinished: those that are dead, and commands whose lease is over.
+def abandon(real: float, now: float, dead: Callable[[str], bool]) -> list[str]:
+    """Take over what nobody answers for: commands whose gateway is dead or whose lease is over.
 
     `real`: the real time that leases count in. Returns the gateways that are dead.
     """
-    names = set(Line.objects.exclude(gateway=me).values_list("gateway", flat=True).distinct())
-    for command in Command.objects.filter(state__in=RUNNING).exclude(gateway=me).select_related("device"):
+    for command in Command.objects.filter(state__in=RUNNING).select_related("device"):
         if command.lease < real or dead(command.gateway):
             interrupted(command, "gateway", [], now)
-    return {name for name in names if dead(name)}
+    return [name for name in Line.objects.values_list("gateway", flat=True).distinct() if dead(name)]
 
 
 def expire(now: float) -> int:

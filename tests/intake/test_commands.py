@@ -62,7 +62,9 @@ def test_who_may_read_and_who_may_act(device, city, name, cn, may):
         assert not Command.objects.exists()
 
 
-@pytest.mark.parametrize(("cn", "given", "why"), [("1062", {"RtdInterval": "5"}, "试"), ("1011", {}, "  ")])
+@pytest.mark.parametrize(
+    ("cn", "given", "why"), [("1062", {"RtdInterval": "5"}, "试"), ("1011", {}, "  "), ("1011", {}, "长" * 301)]
+)
 def test_what_cannot_be_sent_leaves_nothing_behind(device, city, cn, given, why):
     with pytest.raises(CommandError):
         commands.queue(device, cn, given, city.users["analyst"], why, NOW)
@@ -145,6 +147,21 @@ def test_a_result_that_comes_after_all_ends_what_was_unknown_and_only_that(devic
     assert not commands.late(device.mn, "q1", "2", "0-0-99", NOW + 6), "it has ended"
     assert Command.objects.get().state == State.DONE
     assert actions(device) == ["command_queue", "command_end", "command_end"]
+
+
+def test_what_nobody_answers_for_any_more_is_taken_over(device, city):
+    connect(device)
+    made = commands.queue(device, "1011", {}, city.users["duty"], "试", NOW)
+    commands.claim(made, "elsewhere", "q1", 100.0, NOW)
+    assert commands.abandon(99.0, NOW, lambda _: False) == []
+    assert Command.objects.get().state == State.CLAIMED
+    commands.abandon(101.0, NOW, lambda _: False)
+    assert Command.objects.get().state == State.QUEUED
+    commands.ended(made, State.DONE, "ExeRtn:1", {}, [], NOW)
+    assert Command.objects.get().state == State.QUEUED, "who lost it can no longer end it"
+    commands.claim(Command.objects.get(), "elsewhere", "q2", 1e12, NOW)
+    assert commands.abandon(101.0, NOW, lambda _: True) == ["here"]
+    assert Command.objects.get().state == State.QUEUED, "its gateway is dead, whatever the lease says"
 
 
 def test_what_nobody_could_send_expires(device, city):

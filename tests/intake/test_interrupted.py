@@ -80,6 +80,7 @@ def test_a_gateway_without_a_business_database_still_takes_frames(data):
     process = real.Process(data)
     try:
         Logger(process.port)
-        assert not (data / "business.db").exists()
+        process.stop()
+        assert not (data / "business.db").exists(), "none is made by looking"
     finally:
         process.kill()

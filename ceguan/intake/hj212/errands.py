@@ -10,7 +10,7 @@ from collections import deque
 from typing import Any
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error, InterfaceError, OperationalError, connection
 
 from ceguan import clock
 from ceguan.intake import adoption, commands, keys
@@ -48,14 +48,13 @@ class Errands:
         self.me = f"{socket.gethostname()}:{os.getpid()}:{time.time():.0f}"
         self._host = host
         self._devices: dict[str, int] = {}
+        self._moved: set[str] = set()
         self._looked = self._renewed = -RENEW_SECONDS
         self._millis = 0
 
     def step(self, errands: deque[tuple[str, tuple[Any, ...]]]) -> None:
         """Do the errands in order, look after what is ours, hand out what may be sent. Raises NoDatabase."""
-        path = settings.DATABASES["default"]["NAME"]
-        if connection.vendor == "sqlite" and not os.path.exists(path):
-            raise NoDatabase(f"没有 {path}")
+        self._must_be_there()
         try:
             while errands:
                 self._do(*errands[0])
@@ -68,16 +67,27 @@ class Errands:
             raise NoDatabase(str(error)) from error
 
     def leave(self) -> None:
-        """The process ends: its connections are nobody's."""
-        Line.objects.filter(gateway=self.me).delete()
-        connection.close()
+        """The process ends: its connections are nobody's. Raises NoDatabase."""
+        self._must_be_there()
+        try:
+            Line.objects.filter(gateway=self.me).delete()
+        except Error as error:
+            raise NoDatabase(str(error)) from error
+        finally:
+            connection.close()
+
+    def _must_be_there(self) -> None:
+        """SQLite would make an empty database where there is none."""
+        path = settings.DATABASES["default"]["NAME"]
+        if connection.vendor == "sqlite" and not os.path.exists(path):
+            raise NoDatabase(f"没有 {path}")
 
     def _do(self, errand: str, arguments: tuple[Any, ...]) -> None:
         try:
             getattr(self, f"_{errand}")(*arguments)
-        except Error:
+        except (InterfaceError, OperationalError):
             raise
-        except Exception:  # one command that cannot be written down must not hold up the others
+        except Exception:  # one command that cannot be written down must not hold up the others; its lease runs out
             log.exception("命令的记录失败：%s", errand)
 
     # ── errands ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +153,7 @@ class Errands:
         keys.ring.refresh()
         self._host.keys = keys.ring.cached
         Command.objects.filter(pk__in=[one.pk for one in self._host.running()]).update(lease=real + LEASE_SECONDS)
-        for gateway in commands.abandon(self.me, real, now, self._dead):
+        for gateway in commands.abandon(real, now, self._dead):
             Line.objects.filter(gateway=gateway).delete()
         commands.expire(now)
         if at - self._renewed >= RENEW_SECONDS:
@@ -158,9 +168,9 @@ class Errands:
 
     def _lines(self) -> None:
         """Write down whose newest connection is here now."""
-        moved = {self._host.moved.popleft() for _ in range(len(self._host.moved))}
+        self._moved.update(self._host.moved.popleft() for _ in range(len(self._host.moved)))
         here, gone = [], []
-        for mn in moved & self._devices.keys():
+        for mn in self._moved & self._devices.keys():
             newest = self._host.gateway.newest(mn)
             if newest is None:
                 gone.append(self._devices[mn])
@@ -179,6 +189,7 @@ class Errands:
         )  # fmt: skip
         for begin in range(0, len(gone), 500):
             Line.objects.filter(gateway=self.me, device__in=gone[begin : begin + 500]).delete()
+        self._moved.clear()
 
     def _orders(self) -> None:
         """Claim what may be sent, one command for a device, and hand it to the loop."""

@@ -158,14 +158,14 @@ class Exchange:
 
     def _request_answer(self, frame: Frame, at: float) -> list[Action]:
         """9011. Of several – an answer to each send – the first counts."""
-        code = _code(frame.cp, "QnRtn")
+        code = code_of(frame.cp, "QnRtn")
         if self._accepted or not code:
             return []
         return self._accept("QnRtn:1", at) if code == "1" else self._end(End.REFUSED, f"QnRtn:{code}")
 
     def _result(self, frame: Frame, _: float) -> list[Action]:
         """9012. A device that skips the 9011 has executed all the same."""
-        code = _code(frame.cp, "ExeRtn")
+        code = code_of(frame.cp, "ExeRtn")
         return self._end(End.DONE if code == "1" else End.FAILED, f"ExeRtn:{code}") if code else []
 
     def _notice_answer(self, _frame: Frame, _: float) -> list[Action]:
@@ -197,9 +197,10 @@ class Exchange:
 
 def answered(frame: Frame) -> frozenset[str]:
     """The QNs an answer may mean: that in the head and, as edition 2005 has it, that in the data area."""
-    return frozenset(filter(None, (frame.qn, _code(frame.cp, "QN"))))
+    return frozenset(filter(None, (frame.qn, code_of(frame.cp, "QN"))))
 
 
-def _code(cp: Plain, name: str) -> str:
+def code_of(cp: Plain, name: str) -> str:
+    """The first value of the field; a QN has 17 digits, codes have up to three."""
     value = cp.get(name, "")
-    return (value[0] if isinstance(value, list) else value).strip()
+    return (value[0] if isinstance(value, list) else value).strip()[:20]

@@ -8,6 +8,7 @@ device is answered. The command goes to the newest connection of its device; one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -19,7 +20,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ceguan import clock
 from ceguan.intake.hj212.commands import Command as Row
-from ceguan.intake.hj212.exchange import Accepted, Action, Brought, End, Ended, Exchange, Request, Send, answered
+from ceguan.intake.hj212.exchange import (
+    Accepted,
+    Action,
+    Brought,
+    End,
+    Ended,
+    Exchange,
+    Request,
+    Send,
+    answered,
+    code_of,
+)
 from ceguan.intake.hj212.frame import Frame, Head, decode, without_secrets
 from ceguan.store import RecordKind
 from ceguan.words import FrameRef
@@ -142,7 +154,8 @@ class Host:
         before = self._seen.get(mn)
         st = head.st if head.st and head.st != "91" else before[0] if before else ""
         pw = head.pw if head.pw is not None else before[1] if before else ""
-        self._seen[mn] = (st, pw, head.crc_dialect or "")
+        if mn.encode() in connection.mns:
+            self._seen[mn] = (st, pw, head.crc_dialect or "")
         running = self._running.get(mn)
         if running is None and head.cn not in _SPOKEN:
             return
@@ -253,12 +266,11 @@ class Host:
         """A result after its exchange was lost, or a notice that wants something of the host."""
         now = clock.now()
         if frame.cn == "9012":
-            code = frame.cp.get("ExeRtn")
-            for qn in answered(frame):
-                self.post("late", mn, qn, str(code or ""), str(ref), now)
+            code = code_of(frame.cp, "ExeRtn")
+            for qn in answered(frame) if code else ():
+                self.post("late", mn, qn, code, str(ref), now)
         elif frame.cn == "1013":
-            polluter = frame.cp.get("PolId")
-            self.post("clock_asked", mn, polluter if isinstance(polluter, str) else "", now)
+            self.post("clock_asked", mn, code_of(frame.cp, "PolId"), now)
         elif frame.cn == "1014":
             self.post("key_asked", mn, now)
 
@@ -289,4 +301,5 @@ class Host:
                 return
             self._wake.wait(PAUSE_SECONDS if trouble else POLL_SECONDS)
             self._wake.clear()
-        errands.leave()
+        with contextlib.suppress(NoDatabase):  # those who come after see that this process is gone
+            errands.leave()
