@@ -60,4 +60,4 @@ def in_law(judge: Any, *args: Any) -> Any:
     try:
         return judge(*args)
     except NotInForce as error:
-        raise BadInput(str(error)) from error
+        raise BadInput(f"{error}；--as-if 指定按哪一天的规定评价") from error

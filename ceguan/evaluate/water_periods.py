@@ -104,11 +104,10 @@ def _period_means(table: Table, given: Amounts, period: str) -> dict[str, dict[s
 def water_trend(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section"])
     given = water_amounts(table)
-    last = max(_measured(table), default=None)
-    day = law_day(args, WaterLimit, last)
+    day = law_day(args, WaterLimit, max(_measured(table), default=None))
     header = ("section", "item", "first", "last", "periods", "rs", "wp", "trend", "trust", "reason")
     out = [
-        (name, water.name_of(item, day), *in_law(_trend_cells, item, periods, day))
+        (name, *in_law(_trend_cells, item, periods, day))
         for name, periods in _period_means(table, given, args.period).items()
         for item in given.values
     ]
@@ -122,7 +121,7 @@ def _trend_cells(item: str, periods: dict[str, dict[str, float]], day: date) -> 
     found = trend.trend(values, day)
     word = {None: "NA", False: "无显著趋势", True: "上升" if found.rises else "下降"}[found.significant]
     return (
-        there[0] if there else "", there[-1] if there else "", str(found.n),
+        water.name_of(item, day), there[0] if there else "", there[-1] if there else "", str(found.n),
         "NA" if np.isnan(found.rs) else f"{found.rs:.4g}", f"{found.critical.wp05:g}" if found.critical else "NA",
         word, weakest(found.rules), found.explain().zh,
     )  # fmt: skip
@@ -131,67 +130,47 @@ def _trend_cells(item: str, periods: dict[str, dict[str, float]], day: date) -> 
 # ---- the rest of the year
 
 
+TARGET_HEADER = (
+    "section", "year", "item", "target", "months", "mean", "months_left", "needed", "reachable", "edition", "reason",
+)  # fmt: skip
+
+
 def water_target(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section"])
     given, body = water_amounts(table), waterbodies(table)
     target = table.numbers("target_class") if "target_class" in table.columns else np.full(len(table.lines), np.nan)
-    row_of = {name: row for row, name in reversed(list(enumerate(table.text("section"))))}
-    years = sorted({day.year for day in _measured(table)})
+    first = {name: row for row, name in reversed(list(enumerate(table.text("section"))))}
     months = _period_means(table, given, "month")
+    last: dict[str, int] = {}  # of each year, the last month the file has
+    for period in {period for periods in months.values() for period in periods}:
+        last[period[:4]] = max(int(period[5:]), last.get(period[:4], 0))
     out: list[tuple[str, ...]] = []
     for name, periods in months.items():
-        row = row_of[name]
+        row = first[name]
         goal = int(target[row]) if 1 <= target[row] <= 5 else args.target
-        for year in years:
-            its = {p: means for p, means in periods.items() if p.startswith(f"{year}-")}
-            left = MONTHS - max(
-                (int(p[-2:]) for n in months.values() for p in n if p.startswith(f"{year}-")), default=0
-            )
-            out += in_law(_target_rows, args, name, year, its, left, goal, str(body[row]), list(given.values))
-    header = (
-        "section",
-        "year",
-        "item",
-        "target",
-        "months",
-        "mean",
-        "months_left",
-        "needed",
-        "reachable",
-        "edition",
-        "reason",
-    )
-    write_table(args.output, header, out, {"months", "mean", "months_left", "needed"})
+        for year, month in sorted(last.items()):
+            day = law_day(args, WaterLimit, date(int(year), MONTHS, 31))
+            means = [its for period, its in periods.items() if period.startswith(year)]
+            for item in given.values:
+                values = np.array([its[item] for its in means])
+                cells = in_law(_target_cells, item, values, MONTHS - month, goal, str(body[row]), day)
+                out += [(name, year, *cells)] if cells else []
+    write_table(args.output, TARGET_HEADER, out, {"months", "mean", "months_left", "needed"})
     return 0
 
 
-def _target_rows(
-    args: argparse.Namespace,
-    name: str,
-    year: int,
-    its: dict[str, dict[str, float]],
-    left: int,
-    goal: int,
-    body: str,
-    items: list[str],
-) -> list[tuple[str, ...]]:
-    """One row for each item with a single limit in this water."""
-    day = law_day(args, WaterLimit, date(year, 12, 31))
-    out: list[tuple[str, ...]] = []
-    for item in items:
-        known = [r for r in rows(WaterLimit) if r.item == item and r.table == 1 and r.in_force(day)]
-        if all(r.kind == "range" or r.waterbody not in ("", body) for r in known):
-            continue
-        values = np.array([means[item] for means in its.values()])
-        there = values[~np.isnan(values)]
-        mean = float(there.mean()) if len(there) else np.nan
-        found = water_bodies.needed(item, np.array([mean]), np.array([len(there)]), np.array([left]), goal, body, day)
-        reachable = "" if np.isnan(found.average[0]) else "是" if found.reachable[0] else "否"
-        out.append((
-            name, str(year), found.row.name, CLASSES[goal], str(len(there)), _cell(mean), str(left),
-            _cell(found.average[0]), reachable, found.row.standard, found.explain(0, goal).zh,
-        ))  # fmt: skip
-    return out
+def _target_cells(item: str, values: Any, left: int, goal: int, body: str, day: date) -> tuple[str, ...]:
+    """One item of a section and year; nothing for pH, and for total nitrogen in a river, which have no such limit."""
+    if (item == "tn" and body == "river") or water.limit(item, body, day).kind == "range":
+        return ()
+    there = values[~np.isnan(values)]
+    mean = float(there.mean()) if len(there) else np.nan
+    found = water_bodies.needed(item, np.array([mean]), np.array([len(there)]), np.array([left]), goal, body, day)
+    reachable = "" if np.isnan(found.average[0]) else "是" if found.reachable[0] else "否"
+    return (
+        found.row.name, CLASSES[goal], str(len(there)), _cell(mean), str(left), _cell(found.average[0]), reachable,
+        found.row.standard, found.explain(0, goal).zh,
+    )  # fmt: skip
 
 
 def _cell(value: float) -> str:

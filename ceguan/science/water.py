@@ -105,8 +105,10 @@ def _ground(row: WaterLimit, value: float, klass: int) -> Label:
 
 
 def name_of(item: str, day: date) -> str:
-    """The standard's name of an item."""
-    return in_force(WaterLimit, day, item=item)[0].name
+    """The standard's name of an item; raises NotInForce when no edition has it on this day."""
+    for row in in_force(WaterLimit, day, item=item):
+        return row.name
+    raise NotInForce(f"{WaterLimit.table_file}: {day} 没有 {item} (no such item)")
 
 
 @cache
