@@ -40,16 +40,20 @@ def covers(cn: str | None) -> bool:
 
 
 def looks_enciphered(area: bytes) -> bool:
-    """Whether an area cannot be text: neither ASCII nor UTF-8 nor `name=` with GBK or scattered damage after it.
+    """Whether an area cannot be text: neither ASCII nor UTF-8 nor `name=` and then mostly text of whatever encoding.
 
-    Of random bytes one group in ten thousand is taken for text, of longer areas practically none.
+    Of random bytes one group in some thousand is taken for text, of longer areas practically none. Devices do cut
+    Chinese characters in half: a few bytes that decode to nothing make no cipher.
     """
     if area.isascii() or len(area) < BLOCK:
         return area.startswith((b"{0x", b"{0X")) and _PRINTED.match(area) is not None
-    if _decodes(area, "utf-8"):
+    if _undecoded(area, "utf-8") == 0:
         return False
-    odd = len(area.translate(None, _ASCII))
-    return not _NAMED.match(area) or not (4 * odd < len(area) or _decodes(area, "gb18030"))
+    if not _NAMED.match(area):
+        return True
+    few = 1 + len(area) // 64
+    mostly_ascii = 4 * len(area.translate(None, _ASCII)) < len(area)
+    return not mostly_ascii and min(_undecoded(area, "gb18030"), _undecoded(area, "utf-8")) > few
 
 
 def unprinted(area: bytes) -> bytes | None:
@@ -81,9 +85,5 @@ def _cipher(key: bytes) -> Cipher[modes.ECB]:
     return Cipher(algorithms.SM4(key), modes.ECB())
 
 
-def _decodes(area: bytes, encoding: str) -> bool:
-    try:
-        area.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
+def _undecoded(area: bytes, encoding: str) -> int:
+    return area.decode(encoding, "replace").count("\ufffd")

@@ -94,6 +94,14 @@ def test_damage_to_a_plain_frame_of_2025_is_not_taken_for_a_cipher():
     assert decode(bytes(damaged)).errors == ["crc"]
 
 
+@pytest.mark.parametrize("encoding", ["gbk", "utf-8"])
+@pytest.mark.parametrize("flag", [4, 8])
+def test_chinese_cut_in_half_is_still_text(encoding, flag):
+    text = "更换试剂清洗管路恢复运行校准量程".encode(encoding)[:-1]
+    frame = decode(framed(b"ST=32;CN=3020;MN=1;Flag=%d;CP=&&i11001-Info=//" % flag + text + b"//&&"))
+    assert (frame.ok, frame.encrypted, frame.warnings) == (True, False, ["encoding_unknown"])
+
+
 @pytest.mark.parametrize("flag", [9, 5, 0])
 def test_no_cipher_passes_for_text_because_its_checksum_happens_to_fit(flag):
     """The CRC of HJ 212 has 256 values only: of enciphered frames one in 256 fits as if it were plain."""
