@@ -16,6 +16,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from ceguan.science import statistics
 from ceguan.science.reasons import Reason, say
 from ceguan.standards.tables import NotInForce, Row, WaterGrade, WaterLimit, WaterRule, in_force, one
 from ceguan.words import Label
@@ -227,10 +228,12 @@ class MainItems:
 
 
 def multiple_text(multiple: float) -> str:
-    """(1.2); two digits below 0.1; nothing where there is no multiple."""
+    """(1.2), half to even (GB/T 8170); one significant digit below 0.1; nothing where there is no multiple."""
     if np.isnan(multiple):
         return ""
-    return f"({multiple:.1f})" if multiple >= 0.1 else f"({multiple:.1g})"
+    if multiple < 0.1:
+        return f"({multiple:.1g})"
+    return f"({statistics.round_half_even(np.float64(multiple), 1):.1f})"
 
 
 def multiples(item: str, value: Floats, lake: NDArray[np.bool_], day: date) -> Floats:

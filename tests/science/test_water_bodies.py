@@ -69,6 +69,13 @@ def test_the_worst_class_comes_first_then_the_largest_multiple_and_three_at_most
     assert found.text(0) == "化学需氧量(0.8)、五日生化需氧量(0.8)、高锰酸盐指数(0.5)"
 
 
+@pytest.mark.parametrize(
+    ("multiple", "text"), [(1.25, "(1.2)"), (1.35, "(1.4)"), (0.45, "(0.4)"), (0.026, "(0.03)"), (math.nan, "")]
+)
+def test_a_multiple_is_rounded_half_to_even(multiple, text):
+    assert water.multiple_text(multiple) == text
+
+
 def test_cyanide_and_heavy_metals_come_first():
     found = water.main_items(one(cod=45.0, nh3n=3.0, cr6=0.06, hg=0.0002))
     assert [item for item, _ in found.named(0)] == ["cr6", "hg", "nh3n"]
