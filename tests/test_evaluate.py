@@ -264,6 +264,24 @@ def test_a_year_of_days_has_its_verdicts(run):
     assert found["AQI", "优良天数比例"]["reason"].startswith("优0天、良365天")
 
 
+def test_a_city_is_the_mean_of_its_stations(run):
+    lines = [f"2025-05-{d:02},A,{s},10,20,0.8,90,40,{pm}\n" for d in range(1, 32) for s, pm in (("S1", 10), ("S2", 21))]
+    header = DAYS.replace("city", "city,station")
+    rows = run("air-statistics", header + "".join(lines), "--by", "month")[1]
+    assert {r["city"] for r in rows} == {"A"}
+    assert next(r["value"] for r in rows if r["pollutant"] == "PM2.5") == "16"  # 15.5 half to even
+    few = "".join(line for line in lines if "S2" not in line or line.startswith("2025-05-01"))
+    days = [
+        r["valid_days"] for r in run("air-statistics", header + few, "--by", "month")[1] if r["pollutant"] == "PM2.5"
+    ]
+    assert days[0] == "1", "on the other days only half of the stations are valid"
+
+
+def test_a_file_of_no_days_has_no_statistics(run):
+    assert run("air-statistics", DAYS)[:2] == (0, [])
+    assert run("air-daily", AIR)[:2] == (0, [])
+
+
 def test_the_final_limits_may_be_asked_for_a_year_already_past(run):
     rows = run("air-statistics", DAYS + a_year(28), "--as-if", "2031-01-01")[1]
     assert [r["verdict"] for r in rows if (r["pollutant"], r["statistic"]) == ("PM2.5", "平均")] == ["超标"]

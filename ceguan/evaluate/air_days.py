@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -49,8 +49,8 @@ def add_verbs(verbs: Any) -> None:
         "air-statistics",
         air_statistics,
         "环境空气质量评价：由日值求时段均值、百分位数、有效性、达标与优良天数，HJ 663、GB 3095",
-        "列：date, city（或 station）和日列（air-daily 的输出即可）。限值针对日历年，其他时段只作统计；"
-        "某月有效日不足则不评价。",
+        "列：date, city 或 station，和日列（air-daily 的输出即可）；两者都有时，城市值为各站平均。"
+        "限值针对日历年，其他时段只作统计；某月有效日不足则不评价。",
     )
     period.add_argument("--by", choices=air_period.PERIODS, default="year", help="时段：月、季、季节、年（默认）、全部")
     period.add_argument("--wide", action="store_true", help="每城市每时段一行，列即 air-period 的输入")
@@ -212,10 +212,11 @@ def _from_days(table: Table, args: argparse.Namespace) -> tuple[list[tuple[int, 
 
 def air_statistics(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["date", *air_period.COLUMNS.values()])
-    place = next((c for c in ("city", "station") if c in table.columns), None)
-    if place is None:
+    places = [name for name in ("city", "station") if name in table.columns]
+    if not places:
         raise BadInput(f"{table.file}：第 1 行：缺少列 (missing column) city")
-    cities, days = _days(table, place)
+    keys, days = _days(table, places)
+    cities, days = _of_cities(keys, days, law_day(args)) if len(places) == 2 else ([key for (key,) in keys], days)
     found = [
         (name, *_judge(days, first, last, law_day(args))) for name, first, last in air_period.periods(days.day, args.by)
     ]
@@ -229,18 +230,34 @@ def air_statistics(args: argparse.Namespace) -> int:
     return 0
 
 
-def _days(table: Table, place: str) -> tuple[list[str], air_period.Days]:
-    """Daily values as grids (cities, days), every calendar day from the first to the last."""
+def _of_cities(
+    keys: list[tuple[str, ...]], days: air_period.Days, law: date | None
+) -> tuple[list[str], air_period.Days]:
+    """Stations as cities: keys are (city, station)."""
+    cities = list(dict.fromkeys(city for city, _ in keys))
+    law = law or (days.day[-1].astype(object) if len(days.day) else None)
+    parts = []
+    for name in cities:
+        own = [i for i, (city, _) in enumerate(keys) if city == name]
+        stations = air_period.Days(days.day, {n: column[own] for n, column in days.columns.items()})
+        parts.append(in_law(air_period.city, stations, law))
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in days.columns} if parts else {}
+    return cities, air_period.Days(days.day, columns)
+
+
+def _days(table: Table, places: Sequence[str]) -> tuple[list[tuple[str, ...]], air_period.Days]:
+    """Daily values as grids (places, days), every calendar day from the first to the last."""
     when = np.array([t.date() for t in table.parse("date", moment, "不是日期 (not a date)")], "datetime64[D]")
-    cities = list(dict.fromkeys(table.text(place)))
-    at = {name: i for i, name in enumerate(cities)}
-    city = np.array([at[name] for name in table.text(place)], np.int64)
+    given = list(zip(*(table.text(name) for name in places), strict=True))
+    keys = list(dict.fromkeys(given))
+    at = {key: i for i, key in enumerate(keys)}
+    city = np.array([at[key] for key in given], np.int64)
     day = np.arange(when.min(), when.max() + 1) if len(when) else when
     cell = city * len(day) + (when - day[0]).astype(np.int64) if len(when) else city
-    _once(table, "date", cell, "同一城市同一天已有一行 (this day of this city is there already)")
-    shape = (len(cities), len(day))
+    _once(table, "date", cell, "同一地点同一天已有一行 (this day of this place is there already)")
+    shape = (len(keys), len(day))
     columns = {name: _grid(shape, cell, table.numbers(name)) for name in air_period.COLUMNS.values()}
-    return cities, air_period.Days(day, columns)
+    return keys, air_period.Days(day, columns)
 
 
 def _judge(days: air_period.Days, first: date, last: date, law: date | None) -> tuple[air_period.PeriodColumns, Any]:

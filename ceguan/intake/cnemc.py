@@ -112,18 +112,20 @@ def _heading(path: Path) -> list[str]:
 
 
 def _feed_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Number and cells of each station: the place in the JSON list from 1, or the line of the CSV."""
+    """Number and cells of each station, names in small letters: the place in the JSON list from 1, or the line of the
+    CSV."""
     content = path.read_bytes()
     if content.lstrip()[:1] not in (b"{", b"["):
         rows = csv_rows(path, content)
         _, heading = next(rows, (0, []))
-        yield from ((number, dict(zip(heading, row, strict=False))) for number, row in rows if row)
+        names = [name.strip().lower() for name in heading]
+        yield from ((number, dict(zip(names, row, strict=False))) for number, row in rows if row)
         return
     try:
         given = orjson.loads(content)
         found = given["features"] if isinstance(given, dict) else given
         for number, one in enumerate(found, 1):
             row = one.get("properties", one)
-            yield number, {name: "" if cell is None else str(cell) for name, cell in row.items()}
+            yield number, {name.lower(): "" if cell is None else str(cell) for name, cell in row.items()}
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise Unreadable(f"{path}：不是平台实况的 JSON（{error}）") from None

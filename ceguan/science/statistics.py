@@ -47,11 +47,7 @@ def percentile(value: Floats, p: int, digits: int) -> Floats:
 
     Ascending X, k = 1 + (n - 1)·p/100, X(⌊k⌋) + (X(⌊k⌋ + 1) - X(⌊k⌋))·(k - ⌊k⌋) (HJ 663-2013 附录A).
     """
-    return sorted_percentile(np.sort(value, axis=-1), p, digits)
-
-
-def sorted_percentile(ordered: Floats, p: int, digits: int) -> Floats:
-    """`percentile` of cells already ascending along the last axis, NaN last (as `np.sort` leaves them)."""
+    ordered = np.sort(value, axis=-1)  # NaN comes last
     last = (~np.isnan(ordered)).sum(axis=-1) - 1
     whole, rest = np.divmod(np.maximum(last, 0) * p, 100)
     low = _at(ordered, whole)

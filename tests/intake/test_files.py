@@ -315,6 +315,15 @@ def test_the_feed_holds_the_hour_under_the_name_of_the_day(city, data, capsys):
     assert ("a34002", "2026-01-10 15:00") not in found
 
 
+def test_the_feed_may_be_a_list_and_its_names_in_capitals(city, data):
+    path = data / "live.json"
+    path.write_bytes(
+        orjson.dumps([{"StationCode": "air", "TimePoint": "2021-03-01T10:00:00", "O3": "9", "O3_24h": "7"}])
+    )
+    assert command("cnemc-feed", str(path), "--yes") == 0
+    assert taken(data) == {("a05024", "2021-03-01 09:00"): 7.0}
+
+
 def test_the_feed_may_be_a_csv_of_the_same_names(city, data):
     path = data / "T14.csv"
     path.write_text("timepoint,stationcode,positionname,o3,o3_24h\n2026-03-10T1400,air,东区,118,104\n")
