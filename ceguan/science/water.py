@@ -233,7 +233,7 @@ def multiple_text(multiple: float) -> str:
         return ""
     if multiple < 0.1:
         return f"({multiple:.1g})"
-    return f"({statistics.round_half_even(np.float64(multiple), 1):.1f})"
+    return f"({statistics.round_half_even(np.array([multiple]), 1)[0]:.1f})"
 
 
 def multiples(item: str, value: Floats, lake: NDArray[np.bool_], day: date) -> Floats:
