@@ -280,7 +280,7 @@ def _ranked(tier: NDArray[np.int8], over: Floats, top: int) -> tuple[NDArray[np.
     best = np.zeros((top, tier.shape[1]), np.int64)
     last = len(tier) - 1
     for k in range(len(tier)):
-        bits = np.nan_to_num(over[k], nan=0.0, posinf=np.inf).astype(np.float32).view(np.int32)
+        bits = np.fmax(over[k], 0.0).astype(np.float32).view(np.int32)  # no multiple counts as 0
         sinking = (tier[k].astype(np.int64) << 40) + (bits.astype(np.int64) << 8) + (last - k)
         sinking[tier[k] == 0] = 0
         for place in best:
