@@ -192,13 +192,16 @@ class Link:
         if not frame.ok:
             self.state.bad_answers += 1
         elif frame.cn in _ANSWERS:
-            qn = frame.qn or frame.cp.get("QN")
-            for out in self._way:
-                if qn in out.open:
-                    out.open.remove(str(qn))
-                    return
+            self._answered(str(frame.qn or frame.cp.get("QN") or ""))
         elif frame.cn and frame.cn < "9000":
             await self._refuse(frame)
+
+    def _answered(self, qn: str) -> None:
+        """An answer without QN, as edition 2005 has them too, is to the first frame that waits for one."""
+        for out in self._way:
+            if qn in out.open or (not qn and out.open):
+                out.open.discard(qn or next(one for one in out.item.frames if one in out.open))
+                return
 
     async def _refuse(self, frame: Frame) -> None:
         assert self._streams is not None

@@ -169,7 +169,7 @@ def framed(message: Outgoing, wish: Wish, qn: str) -> bytes:
             key=wish.key if wish.edition == 2025 and sm4.covers(message.cn) else None,
         )  # fmt: skip
     except ValueError as error:
-        raise Untranslatable(str(error)) from error
+        raise Untranslatable("含分隔符或超长，不能写成报文") from error  # the value itself is not for the counters
 
 
 def content(frame: Frame) -> tuple[str, str]:

@@ -190,6 +190,15 @@ def test_a_target_that_never_answers_is_served_without_and_it_is_said(spool, tar
     mute.close()
 
 
+def test_answers_without_qn_are_taken_in_order(spool, target, once):
+    old = Platform(lambda frame, number: encode(st="91", cn="9014", mn=frame.mn, flag=0, cp={"CN": str(frame.cn)}))
+    target(old, edition=2005)
+    sent = spool.put(40)
+    assert once()[0] == 0
+    assert (old.values, len(old.log)) == (sent, 40)
+    old.close()
+
+
 def test_the_same_again_is_not_forwarded_a_changed_value_is(spool, platform, target, once):
     target(platform, edition=2025)
     spool.put(1)
