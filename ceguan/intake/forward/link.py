@@ -17,14 +17,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ceguan.intake.forward.spool import Book, Feed, Item
+from ceguan.intake.forward.spool import Book, Checkpoint, Feed, Item
 from ceguan.intake.hj212.frame import Frame, encode, of_chunk
 from ceguan.intake.hj212.splitter import Splitter
 
 OVERTIME, RECOUNT = 10.0, 3
 """HJ 212-2017 表1: seconds to wait for an answer, how often to send again."""
-WINDOW = 32
+WINDOW = 64
+"""Frames that may be on their way; not before the book has them they make room for others."""
 POLL = 0.25
+COMMITTING = 0.01
+"""Seconds between two looks at what is answered: while nothing is to be done, and while the book is being written."""
 LONGEST_PAUSE = 60.0
 COMMIT_SECONDS = 2.0
 """How often the position moves on disk while records pass that the target does not get."""
@@ -77,6 +80,9 @@ class Link:
         self._way: deque[_Out] = deque()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._splitter = Splitter()
+        self._done: list[Item] = []  # answered, not yet on its way into the book
+        self._in_book: list[Item] = []  # being written
+        self._writing: asyncio.Task[None] | None = None
         self._committed_at, self._committed = 0.0, book.checkpoint()
 
     @property
@@ -86,7 +92,8 @@ class Link:
     @property
     def on_the_way(self) -> int:
         """Frames that are not acknowledged for good."""
-        return sum(len(out.item.frames) for out in self._way)
+        waiting = [*(out.item for out in self._way), *self._done, *self._in_book]
+        return sum(len(item.frames) for item in waiting)
 
     @property
     def _full(self) -> bool:
@@ -115,6 +122,7 @@ class Link:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await self.finish()
 
     async def _session(self) -> None:
         """One connection, from its making to its end by an exception."""
@@ -159,29 +167,54 @@ class Link:
             out.open.clear()
 
     async def _settle(self) -> None:
-        """Everything at the head of the way that is answered goes into the book; then it is forwarded for good."""
-        done: list[Item] = []
+        """Everything at the head of the way that is answered goes into the book; then it is forwarded for good.
+
+        The book is written beside the conversation: while the disk works, frames go out and answers come in.
+        """
         while self._way and not self._way[0].open:
-            done.append(self._way.popleft().item)
+            self._done.append(self._way.popleft().item)
+            self.state.tries = 0
+        if self._writing is not None and self._writing.done():
+            await self._written()
+        if self._writing is not None:
+            return
         at = self._real()
-        if done:
-            self.state.last_ack, self.state.tries = at, 0
-            self.state.acknowledged += len(done)
-            await asyncio.to_thread(self.book.commit, done[-1].after, done, at)
-            self.feed.settled(done)
+        if self._done:
+            self._in_book, self._done = self._done, []
+            self._committed = self._in_book[-1].after
+            self._write(self._committed, self._in_book, at)
         elif not self._way and at - self._committed_at >= COMMIT_SECONDS:
             self._committed_at, checkpoint = at, self.feed.checkpoint
             if checkpoint != self._committed:
-                await asyncio.to_thread(self.book.commit, checkpoint)
                 self._committed = checkpoint
-        self.state.oldest = self._way[0].item.recv if self._way else None
+                self._write(checkpoint, [], at)
+
+    def _write(self, after: Checkpoint, items: list[Item], at: float) -> None:
+        self._writing = asyncio.create_task(asyncio.to_thread(self.book.commit, after, items, at))
+
+    async def _written(self) -> None:
+        """The book has it: what it holds now is off the way. Raises what the writing raised."""
+        assert self._writing is not None
+        writing, self._writing = self._writing, None
+        items, self._in_book = self._in_book, []
+        await writing
+        self.feed.settled(items)
+        if items:
+            self.state.last_ack = self._real()
+            self.state.acknowledged += len(items)
+
+    async def finish(self) -> None:
+        """Let the book be written to its end."""
+        if self._writing is not None:
+            await self._written()
 
     async def _hear(self) -> None:
         """What the target says; returns at the latest when something has to be sent."""
         assert self._streams is not None
-        self.state.caught_up = not self._way and self.feed.at_end
+        self.state.caught_up = not self.on_the_way and self._writing is None and self.feed.at_end
+        patience = COMMITTING if self._writing is not None else POLL if self._full or self.feed.idle else 0
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL if self._full or self.feed.idle else 0):
+            async with asyncio.timeout(patience):
                 data = await self._streams[0].read(65536)
                 if not data:
                     raise ConnectionResetError("对方关闭了连接")

@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 HEARTBEAT = "forward.json"
 REGISTER_SECONDS = 3.0
 BEAT_SECONDS = 1.0
-RESTART_SECONDS = 5.0
 
 
 class AlreadyRunning(RuntimeError):
@@ -144,6 +143,8 @@ class Forwarder:
         (result,) = await asyncio.gather(running.task, return_exceptions=True)
         if isinstance(result, Exception):
             log.error("转发到 %s 中断", running.target.name, exc_info=result)
+        with contextlib.suppress(Exception):  # a book that cannot be written is behind, never ahead
+            await running.link.finish()
         running.link.book.close()
 
     def _forget(self, kept: set[str]) -> None:

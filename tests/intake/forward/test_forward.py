@@ -11,6 +11,7 @@ from django.conf import settings
 from ceguan import cli
 from ceguan.intake import keys
 from ceguan.intake.forward import targets
+from ceguan.intake.forward.link import WINDOW
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import encode
 from ceguan.registry.models import Device
@@ -143,7 +144,7 @@ def test_killed_again_and_again_it_loses_nothing_and_repeats_no_more_than_a_wind
     forwarder()
     wait_for(lambda: len(set(slow.acknowledged)) == 400)
     assert slow.values == sent
-    assert len(slow.log) - 400 <= 3 * 32, "what was on its way, each time"
+    assert len(slow.log) - 400 <= 3 * WINDOW, "what was on its way, each time"
     by_qn = {}
     for frame in slow.log:
         assert by_qn.setdefault(frame.qn, frame.raw) == frame.raw, "the same QN is the same frame to the byte"
@@ -168,11 +169,11 @@ def test_a_slow_target_holds_up_nobody_and_ten_are_served(spool, target, forward
     target(mute, "不应答")
     for number, platform in enumerate(quick):
         target(platform, f"平台{number}")
-    sent = spool.put(60)
+    sent = spool.put(100)
     forwarder()
-    wait_for(lambda: all(len(platform.acknowledged) == 60 for platform in quick))
+    wait_for(lambda: all(len(platform.acknowledged) == 100 for platform in quick))
     assert all(platform.values == sent for platform in quick)
-    assert 0 < len({frame.qn for frame in mute.log}) <= 32, "its window is open, no more"
+    assert 0 < len({frame.qn for frame in mute.log}) <= WINDOW, "its window is open, no more"
     with pytest.raises(targets.TargetError, match="最多 10 个"):
         target(quick[0], "第十一个")
     for platform in [mute, *quick]:
