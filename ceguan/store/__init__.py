@@ -333,10 +333,14 @@ class Store:
         mns: Sequence[str] | None = None,
         kind: int | None = None,
         start: int | None = None,
-        states: Sequence[str] | None = None,
+        *,
+        unfinished: bool = False,
     ) -> list[Fill]:
-        """Missing stretches that devices are or were asked for, the newest first; `start`: beginning there or later."""
-        return query.fills(self._db, mns, kind, start, states)
+        """Missing stretches that devices are or were asked for, the newest first.
+
+        `start`: those that begin there or later; `unfinished`: those that wait or have been asked for.
+        """
+        return query.fills(self._db, mns, kind, start, unfinished)
 
     def times(self, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
         """(series, ts) of readings with start <= ts < end as two columns, sorted: when there are any."""

@@ -384,9 +384,11 @@ class Batch:
         )
 
     def quarantine(self, frames: Iterable[Quarantined]) -> None:
-        """Hold these frames; one that is in quarantine, or was, stays as it is."""
+        """Hold these frames; one that is in quarantine gets its new cause, one that was settled stays so."""
         self._db.executemany(
-            f"INSERT INTO quarantine VALUES ({_marks(8)}, 'held', '', NULL, '') ON CONFLICT DO NOTHING",
+            f"""INSERT INTO quarantine VALUES ({_marks(8)}, 'held', '', NULL, '')
+                ON CONFLICT (frame) DO UPDATE SET cause = excluded.cause, parts = excluded.parts
+                WHERE quarantine.state = 'held'""",
             [(*frame[:7], _json(list(frame.parts))) for frame in frames],
         )
 

@@ -306,10 +306,12 @@ def gaps_since(db: Database, kind: int, start: int, causes: Sequence[str]) -> li
 
 
 def fills(
-    db: Database, mns: Sequence[str] | None, kind: int | None, start: int | None, states: Sequence[str] | None
+    db: Database, mns: Sequence[str] | None, kind: int | None, start: int | None, unfinished: bool
 ) -> list[Fill]:
     """See `Store.fills`."""
-    conditions, arguments = _where(("mn", mns), ("kind", kind), ("state", states))
+    conditions, arguments = _where(("mn", mns), ("kind", kind))
+    if unfinished:
+        conditions += " AND state IN ('waiting', 'asked')"  # as the partial index says it
     if start is not None:
         conditions, arguments = f"{conditions} AND ts_from >= ?", [*arguments, start]
     sql = f"SELECT {', '.join(Fill._fields)} FROM fill WHERE {conditions} ORDER BY ts_from DESC"

@@ -500,8 +500,7 @@ class Clockwork:
 
     def _put_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
         """Replace the gaps of a point in [start, end), which begins and ends at midnight or at the last sweep."""
-        if point.closed_on is not None:
-            end = min(end, int(datetime.combine(point.closed_on, midnight(), BEIJING).timestamp()))
+        end = _closed(point, end)
         found = windows.times(self.store, point, Kind.HOUR, max(0, start - 2 * DAY), end)
         for series, ts in found.items():
             self._begun[series] = min(self._begun.get(series, int(ts[0])), int(ts[0]))
@@ -517,7 +516,8 @@ class Clockwork:
 
     def _put_minute_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
         """The same for the minutes of series that send any; the interval between them is that of the device."""
-        if point.closed_on is not None or not point.devices:
+        end = _closed(point, end)
+        if end <= start or not point.devices:
             return 0
         every, count = interval_seconds(Kind.MINUTE, point), 0
         found = windows.times(self.store, point, Kind.MINUTE, start, end)
@@ -593,6 +593,13 @@ class Clockwork:
             if series in self.register.series:
                 flags[self.register.series[series][0].id].append(flag)
         return flags
+
+
+def _closed(point: Point, end: int) -> int:
+    """`end`, or the moment from which on nothing is due from a point that is closed."""
+    if point.closed_on is None:
+        return end
+    return min(end, int(datetime.combine(point.closed_on, midnight(), BEIJING).timestamp()))
 
 
 def _limits(kind: str) -> statuses.Limits:

@@ -91,19 +91,21 @@ class Filler:
 
     def __init__(self, store: Store, register: Register, settings: Settings) -> None:
         self._store, self._register, self._settings = store, register, settings
-        self.open: dict[Key, Fill] = {_key(row): row for row in store.fills(states=OPEN)}
+        self.open: dict[Key, Fill] = {_key(row): row for row in store.fills(unfinished=True)}
         self._pauses: dict[str, tuple[int, float]] = {}  # MN → failures in a row, until when it is not asked
         self._asked_at: deque[float] = deque()
         self._passed_at = self._planned_at = 0.0
+        self._changed = False
 
     def step(self, now: float, gaps_changed: bool) -> int:
         """One pass if it is time for one; returns how many rows it changed."""
-        if 0 <= now - self._passed_at < PASS_SECONDS and not gaps_changed:
+        self._changed |= gaps_changed
+        if 0 <= now - self._passed_at < PASS_SECONDS:
             return 0
         self._passed_at, changes = now, Changes()
         self._settle(now, changes)
-        if gaps_changed or not 0 <= now - self._planned_at < PLAN_SECONDS:
-            self._planned_at = now
+        if self._changed or not 0 <= now - self._planned_at < PLAN_SECONDS:
+            self._planned_at, self._changed = now, False
             self._plan(now, changes)
         self._write(changes)
         asked = Changes()

@@ -203,10 +203,12 @@ class Materialiser:
             self._frame(record, taken, heard=True)
 
     def take_confirmed(self, mn: str, dialect: str, frames: list[int], now: float, taken: Taken) -> None:
-        """Frames that were in quarantine until their CRC dialect was confirmed for the device."""
+        """Frames that were in quarantine until their CRC dialect was confirmed; one may stay for another cause."""
         for record in self._fetched(frames, taken):
             self._content(decode(record.payload, key=keys.lookup), record, taken)
-        taken.settled.append(Settled(frames, "released", "", now, f"{dialect} 已确认"))
+        still = {one.frame for one in taken.quarantine}
+        done = [frame for frame in frames if frame not in still]
+        taken.settled.append(Settled(done, "released", "", now, f"{dialect} 已确认"))
 
     def _fetched(self, frames: Iterable[int], taken: Taken) -> Iterator[Record]:
         """The records in turn; one that cannot be read is listed among the bad frames."""

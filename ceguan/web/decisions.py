@@ -6,13 +6,11 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
+from ceguan.intake.quarantine import STREAMS
 from ceguan.registry import audit
 from ceguan.registry.models import Series, User
 from ceguan.store import RecordKind, open_free_stream
 from ceguan.words import FrameRef, Kind
-
-STREAMS = range(65, 70)
-"""Archive streams for decisions; each web process takes a free one for the moment of writing."""
 
 
 def decide(

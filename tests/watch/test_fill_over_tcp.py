@@ -87,7 +87,7 @@ def test_missing_hours_are_asked_for_come_in_and_the_one_that_is_lost_says_so(wo
             2.5
         )  # what a request brings may take a moment into the ledger: a request is settled after two seconds
         with running():
-            until(lambda: world.store.fills([MN], states=["filled"]))
+            until(lambda: "filled" in {row.state for row in world.store.fills([MN])})
     finally:
         gateway.kill()
     found = sorted((row.ts_from, row.ts_to, row.state) for row in world.store.fills([MN]))

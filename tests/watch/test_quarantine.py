@@ -65,6 +65,17 @@ def test_a_dialect_nobody_confirmed_holds_the_readings_until_somebody_does(world
     assert (day["frames"], day["items"]) == (2, 6)
 
 
+def test_a_frame_held_for_its_dialect_may_stay_for_its_time(world):
+    world.send("MNGAS_OUTLET", "hour", T0 + DAY, GAS, recv=T0 + HOUR, crc_dialect="modbus")
+    world.send("MNGAS_OUTLET", "hour", T0, GAS, crc_dialect="modbus")
+    world.step(T0 + HOUR + 120)
+    Device.objects.filter(mn="MNGAS_OUTLET").update(crc_dialects=["modbus"])
+    world.step(T0 + HOUR + 180)
+    assert so2(world) == [30.0]
+    found = {row["cause"]: row["state"] for row in world.store.quarantined(None).to_pylist()}
+    assert found == {"future:1380": "held", "dialect:modbus": "released"}
+
+
 def test_a_device_that_changes_its_dialect_is_warned_of(world):
     for hour, dialect in enumerate(("hj212", "hj212", "modbus", "modbus", "hj212")):
         world.send("MNGAS_OUTLET", "hour", T0 + hour * HOUR, GAS, crc_dialect=dialect)

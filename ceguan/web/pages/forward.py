@@ -102,7 +102,7 @@ def page(request: HttpRequest) -> HttpResponse:
     context = {
         "rows": rows, "alive": pulse.alive, "wanted": any(row["target"].active for row in rows), "now": clock.now(),
         "may": rights.can(request.user, "forward"), "most": targets.MOST,
-        **tabs("forward", clock.now()),
+        **tabs(request, "forward", clock.now()),
     }  # fmt: skip
     template = "intake/_forward.html" if request.headers.get("HX-Request") else "intake/forward.html"
     return render(request, template, context)

@@ -110,15 +110,19 @@ def status(request: HttpRequest) -> HttpResponse:
         "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
         "health": _health(),
         "now": now,
-        **tabs("status", now),
+        **tabs(request, "status", now),
     }
     return render(request, "intake/status.html", context)
 
 
-def tabs(here: str, now: float) -> dict[str, Any]:
-    """What the row of tabs shows."""
-    held = sum(store().quarantine_counts().values())
-    return {"here": here, "waiting_count": len(adoption.waiting(store(), now)), "quarantine_count": held}
+def tabs(request: HttpRequest, here: str, now: float) -> dict[str, Any]:
+    """What the row of tabs shows: how many wait, in quarantine those of the person's region."""
+    held = store().quarantine_counts()
+    mine = Device.objects.filter(mn__in=held, point__in=rights.visible_points(request.user)).values_list(
+        "mn", flat=True
+    )
+    count = sum(held[mn] for mn in mine)
+    return {"here": here, "waiting_count": len(adoption.waiting(store(), now)), "quarantine_count": count}
 
 
 class DeviceRow(NamedTuple):
@@ -146,7 +150,7 @@ def _devices(request: HttpRequest, now: float) -> list[DeviceRow]:
     days = {day["mn"]: day for day in store().device_days(today.isoformat(), today.isoformat()).to_pylist()}
     states = {row.point_id: row for row in PointStatus.objects.all()}
     missing, held = _unconfirmed(), store().quarantine_counts()
-    owed = Counter(row.mn for row in store().fills(states=fill.OPEN))
+    owed = Counter(row.mn for row in store().fills(unfinished=True))
     warned: dict[str, dict[str, int]] = {}
     for row in store().warnings(today.isoformat(), today.isoformat()).to_pylist():
         warned.setdefault(row["mn"], {})[row["kind"]] = row["count"]
@@ -218,7 +222,7 @@ def waiting(request: HttpRequest) -> HttpResponse:
         "may_adopt": rights.can(request.user, "adopt"),
         "english": get_language() == "en",
         "now": now,
-        **tabs("waiting", now),
+        **tabs(request, "waiting", now),
     }
     return render(request, "intake/waiting.html", context)
 
@@ -333,7 +337,8 @@ def device(request: HttpRequest) -> HttpResponse:
         "device": found,
         "confirmed": [(code, _factor_name(code), unit) for code, unit in sorted(found.units.items())],
         "units": adoption.suggestions(sent, found.point),
-        "dialects": _dialects(found.mn, found.crc_dialects),
+        "dialects": (dialects := _dialects(found.mn, found.crc_dialects)),
+        "confirmable": any(not one.standard for one in dialects),
         "held": store().quarantine_counts().get(found.mn, 0),
         "warnings": _warnings(found.mn, now),
         "fills": _fills(found),
@@ -406,7 +411,7 @@ def bad(request: HttpRequest) -> HttpResponse:
     page = Paginator(found, ROWS).get_page(request.GET.get("page"))
     page.object_list = [_bad(row) for row in page.object_list]
     context = {
-        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, **tabs("bad", now),
+        "page": page, "total": len(found), "most": BAD_FRAMES, "mn": mn, **tabs(request, "bad", now),
     }  # fmt: skip
     return render(request, "intake/bad.html", context)
 
@@ -449,7 +454,7 @@ def quarantined(request: HttpRequest) -> HttpResponse:
         "causes": [(code, label(CAUSES[code])) for code in quarantine.CAUSES], "error": error,
         "state": state, "states": [(code, label(word)) for code, word in quarantine.STATES.items()],
         "may_release": state == "held" and rights.can(request.user, "release"), "reason": given.get("reason", ""),
-        "chosen": request.POST.getlist("frame"), **tabs("quarantine", now),
+        "chosen": request.POST.getlist("frame"), **tabs(request, "quarantine", now),
     }  # fmt: skip
     return render(request, "intake/quarantine.html", context, status=422 if error else 200)
 
