@@ -305,9 +305,7 @@ def gaps_since(db: Database, kind: int, start: int, causes: Sequence[str]) -> li
     return db.execute(sql, (kind, start, *causes)).fetchall()
 
 
-def fills(
-    db: Database, mns: Sequence[str] | None, kind: int | None, start: int | None, unfinished: bool
-) -> list[Fill]:
+def fills(db: Database, mns: Sequence[str] | None, kind: int | None, start: int | None, unfinished: bool) -> list[Fill]:
     """See `Store.fills`."""
     conditions, arguments = _where(("mn", mns), ("kind", kind))
     if unfinished:
