@@ -79,7 +79,11 @@ def _need(why: str) -> None:
 
 
 def _new_key(device: Device, given: Mapping[str, str], who: User | None, now: float) -> DeviceKey:
-    if keys.current(device) is None:
+    try:
+        present = keys.current(device)
+    except keys.KeyFormError as error:
+        raise CommandError(str(error)) from None
+    if present is None:
         raise CommandError(f"{device.mn} 还没有初始密钥：先在设备页录入，1014 须用现有密钥加密下发")
     return keys.add(device, given.get("NewSK") or keys.make(), who, now)
 

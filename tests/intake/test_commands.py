@@ -229,11 +229,27 @@ def test_a_key_of_another_installation_does_not_open(device_2025, city, settings
         keys.unseal(sealed)
 
 
+def test_keys_that_do_not_open_leave_those_that_do(device_2025, city, settings_secret):
+    keys.enter(device_2025, "0" * 16, city.users["analyst"], "初始密钥", NOW)
+    settings_secret("another secret")
+    with pytest.raises(CommandError, match=r"secret\.key"):
+        commands.queue(device_2025, "1014", {}, None, "换钥", NOW)
+    keys.enter(device_2025, "1" * 16, city.users["analyst"], "重新录入", NOW + 1)
+    keys.ring.refresh()
+    assert keys.ring.cached(device_2025.mn) == [b"1" * 16]
+    assert commands.queue(device_2025, "1014", {}, None, "换钥", NOW + 2).key
+
+
 @pytest.fixture
 def settings_secret(monkeypatch):
     from django.conf import settings
 
-    return lambda secret: monkeypatch.setattr(settings, "SECRET_KEY", secret)
+    def change(secret):
+        monkeypatch.setattr(settings, "SECRET_KEY", secret)
+        keys._opened.cache_clear()
+
+    yield change
+    keys._opened.cache_clear()
 
 
 def test_a_key_is_renewed_after_90_days_and_counts_once_the_device_confirms(device_2025, city):
