@@ -10,6 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from ceguan.cli import main
+from ceguan.evaluate.items import amounts
+from ceguan.evaluate.table import Table
+from ceguan.standards.tables import (
+    AgriculturalSoil,
+    ConstructionSoil,
+    GroundwaterLimit,
+    SeawaterLimit,
+    WaterLimit,
+)
+from ceguan.standards.tables import rows as rows_of
 
 
 @pytest.fixture
@@ -76,6 +86,14 @@ def test_ph_may_be_averaged_by_its_hydrogen_ions(judge):
     text = "section,ph\nA,5.0\nA,7.4\n"
     assert judge("surface-water-section", text)[1][0]["class"] == "Ⅰ"  # 6.2
     assert judge("surface-water-section", text, "--ph", "hydrogen")[1][0]["class"] == "劣Ⅴ"  # 5.3
+
+
+@pytest.mark.parametrize("kind", [WaterLimit, GroundwaterLimit, SeawaterLimit, AgriculturalSoil, ConstructionSoil])
+def test_each_name_of_each_item_is_found_and_is_that_item_alone(kind):
+    known = [(row.item, row.name, row.unit) for row in rows_of(kind)]
+    for item, name, _ in known:
+        for heading in (item, name):
+            assert list(amounts(Table("t", {heading: 0}, [], []), known).values) == [item]
 
 
 def test_a_misspelt_item_is_said_and_not_passed_over(judge):
@@ -183,11 +201,16 @@ def test_groundwater_by_item_with_units_detection_limits_and_words(judge):
     assert "各项均缺测" in rows[4]["reason"]
 
 
+def test_sea_water_by_its_four_classes_with_the_trust_of_its_limits(judge):
+    rows = judge("seawater", "station,无机氮,汞_ugL,ph\nA,0.2,0.05,8.0\nB,0.51,0.05,8.0\nC,,,6.9\n")[1]
+    assert [(r["class"], r["trust"]) for r in rows] == [("第一类", "1"), ("劣四类", "1"), ("第三类", "1")]
+
+
 def test_soil_of_farmland_and_of_building_land(judge):
     farm = "plot,ph,land,镉,cu\nP1,5.5,水田,0.3,50\nP2,7,果园,0.35,150\nP3,5,,1.6,\n"
     rows = judge("soil", farm, "--land-use", "agricultural")[1]
     assert [r["verdict"] for r in rows] == ["低于筛选值", "介于筛选值和管制值之间", "高于管制值"]
-    building = "plot,land,as,六价铬,苯并（a）芘\nP1,1,20,3,0.55\nP2,第二类,61,5.7,1.5\nP3,1,,31,\n"
+    building = "plot,land,as,六价铬,苯并（a）芘,石油烃\nP1,1,20,3,0.55,826\nP2,第二类,61,5.7,1.5,9\nP3,1,,31,,\n"
     rows = judge("soil", building, "--land-use", "construction")[1]
     assert [(r["verdict"], r["worst_items"]) for r in rows] == [
         ("低于筛选值", ""), ("介于筛选值和管制值之间", "砷"), ("高于管制值", "铬(六价)"),

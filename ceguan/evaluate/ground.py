@@ -1,4 +1,4 @@
-"""Verbs of groundwater and soil."""
+"""Verbs of groundwater, sea water and soil."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from ceguan.evaluate.items import Amounts, amounts, days, editions, law_day, say
 from ceguan.evaluate.table import BadInput, Table, read_table, write_table
 from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import groundwater, soil
-from ceguan.standards.tables import AgriculturalSoil, ConstructionSoil, GroundwaterLimit, Row, rows
+from ceguan.standards.tables import (
+    AgriculturalSoil,
+    ClassLimit,
+    ConstructionSoil,
+    GroundwaterLimit,
+    Row,
+    SeawaterLimit,
+    rows,
+)
 
 FARM_LAND = {
     "paddy": "paddy",
@@ -38,6 +46,14 @@ def add_verbs(verbs: Any) -> None:
         "嗅和味、肉眼可见物写 无 或 有。",
     )
     law_options(ground, editions(GroundwaterLimit))
+    sea = add_verb(
+        verbs,
+        "seawater",
+        seawater_verb,
+        "海水水质类别（单因子），GB 3097-1997（多数限值只有一个来源）",
+        "列：标准中有数值的 37 项中有的项目，写法同 groundwater；漂浮物质和色、臭、味只有文字要求，不在表中。",
+    )
+    law_options(sea, editions(SeawaterLimit))
     earth = add_verb(
         verbs,
         "soil",
@@ -77,13 +93,26 @@ def _with_rest(table: Table, given: Amounts, out: list[tuple[str, ...]]) -> Iter
 
 
 def groundwater_verb(args: argparse.Namespace) -> int:
+    return _class_verb(args, GroundwaterLimit, groundwater.groundwater, "GB/T 14848 的项目")
+
+
+def seawater_verb(args: argparse.Namespace) -> int:
+    return _class_verb(args, SeawaterLimit, lambda values, day, _: groundwater.seawater(values, day), "GB 3097 的项目")
+
+
+def _class_verb(
+    args: argparse.Namespace,
+    kind: type[ClassLimit],
+    classes: Callable[..., groundwater.ClassColumns],
+    what: str,
+) -> int:
     table = read_table(args.input, [])
-    given = amounts(table, [(r.item, r.name, r.unit) for r in rows(GroundwaterLimit)])
-    _some(table, given, "GB/T 14848 的项目")
+    given = amounts(table, [(r.item, r.name, r.unit) for r in rows(kind)])
+    _some(table, given, what)
 
     def judge(values: dict[str, Any], there: Any, day: date) -> Iterator[tuple[str, ...]]:
         below = {item: mask[there] for item, mask in given.undetected.items()}
-        found = groundwater.groundwater(values, day, below)
+        found = classes(values, day, below)
         edition = found.basis()[0].standard
         for i in range(len(there)):
             worst = "、".join(found.name_of(item) for item in found.worst_items(i))
@@ -92,7 +121,7 @@ def groundwater_verb(args: argparse.Namespace) -> int:
             missing = "、".join(found.name_of(item) for item in found.missing(i))
             yield found.classes[found.klass[i]], worst, str(count), missing, edition, weakest(used), found.explain(i).zh
 
-    out = _judged(args, table, given, GroundwaterLimit, judge)
+    out = _judged(args, table, given, kind, judge)
     header = (*given.rest, "class", "worst_items", "items", "missing", "edition", "trust", "reason")
     write_table(args.output, header, _with_rest(table, given, out), {"items"})
     return 0

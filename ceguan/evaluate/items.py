@@ -25,6 +25,7 @@ from ceguan.words import beijing
 BRACKETS = re.compile(r"(.*?)[(（]([^()（）]*)[)）]")
 SUFFIX = re.compile(r"(.*)_([munkμµ]?g|Bq)(L|kg|m3)", re.IGNORECASE)
 BELOW = re.compile(rf"[<＜]\s*({NUMBER.pattern})|({NUMBER.pattern})\s*[LlＬ]", re.ASCII)
+QUALIFIER = re.compile(r"以.+计|总.+|C10-C40")
 SHAPES = str.maketrans("（）[]［］，", "()()(),")
 WORDS = {"无": 0.0, "有": 1.0}
 PERIODS: dict[str, Callable[[date], str]] = {
@@ -53,7 +54,7 @@ def amounts(
 
     `also`: for an item, what values in a unit are multiplied by that the table of units does not know.
     """
-    known = {_folded(name): (key, unit) for key, text, unit in items for name in (key, text, _turned(text))}
+    known = {_folded(name): (key, unit) for key, text, unit in items for name in (key, text, _other(text))}
     found: dict[str, tuple[str, float]] = {}
     for column in table.columns:
         match = _matched(column, known)
@@ -90,10 +91,12 @@ def _folded(name: str) -> str:
     return re.sub(r"[\s\-_－]", "", name).casefold().translate(SHAPES)
 
 
-def _turned(name: str) -> str:
-    """铬(六价) is also written 六价铬."""
+def _other(name: str) -> str:
+    """无机氮(以N计) is also written 无机氮; 铬(六价), which is not all chromium, 六价铬."""
     match = BRACKETS.fullmatch(name)
-    return match[2] + match[1] if match else name
+    if match is None:
+        return name
+    return match[1] if QUALIFIER.fullmatch(match[2]) else match[2] + match[1]
 
 
 def _matched(column: str, known: Mapping[str, tuple[str, str]]) -> tuple[str, str, str] | None:
