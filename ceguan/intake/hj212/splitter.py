@@ -5,7 +5,8 @@ frame is proved, whatever bytes are in it. Where they do not, line ends and the 
 a wrong length or a broken connection never costs more than the frame it hit. Rules, each a function of the stream
 alone (what comes out does not depend on how the bytes were chopped into reads):
 
-1. A proved frame lying wholly inside the span another frame claims ends that other frame (it broke off).
+1. A proved frame lying wholly inside the span another frame claims ends that other frame (it broke off); if it ends
+   where that claims to end, only when the other is not proved.
 2. A first line that closes with `&&` and a CRC right up to there is a frame, even if its length claims more.
 3. At the claimed length: CRC right → a frame with whatever stands for its line end. Or closed with `&&`, four hex
    digits and a line end, the next `##dddd` or the end of the stream: damaged, or enciphered (2025), where the CRC is
@@ -153,8 +154,9 @@ class Splitter:
             return None
         if broken is None and end <= size:
             dialect = self._proof(head, end)
-            tail = self._whole_at(end, dialect is not None, final, quiet)
-            if tail >= 0:
+            if dialect is None and self._inner_frame(head, end):
+                broken = self._delimited(head, True)
+            elif (tail := self._whole_at(end, dialect is not None, final, quiet)) >= 0:
                 return (tail, True, dialect) if tail else None
         cut = broken or self._delimited(head, final)
         return None if cut is None else (cut, True, None)

@@ -75,6 +75,11 @@ def test_a_frame_that_breaks_off_costs_only_itself_and_the_next_comes_at_once():
     assert [(chunk.data, chunk.dialect) for chunk in chunks] == [(ONE[:50], None), (TWO, "hj212")]
 
 
+def test_a_frame_that_happens_to_end_where_a_broken_one_claims_to_is_not_lost():
+    broken = b"##%04d" % (len(ONE) + 4) + b"ST=32;CN=2"
+    assert [(chunk.data, chunk.dialect) for chunk in split(broken + ONE)] == [(broken, None), (ONE, "hj212")]
+
+
 @pytest.mark.parametrize("claimed", [b"0001", b"0300", b"9999"])
 def test_a_wrong_length_costs_only_the_frame_that_has_it(claimed):
     wrong = b"##" + claimed + ONE[6:]
