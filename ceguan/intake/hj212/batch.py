@@ -42,6 +42,8 @@ SCHEMA = pa.schema(
 
 BLOCK = 1 << 18
 """Bytes that are read together: small enough for the processor's cache."""
+_LEAST_ROOM = 1 << 12
+_BYTES_PER_ROW = 24  # of the densest usual frames; memory that is not written to costs nothing
 _MOST_NAMES = 1 << 16
 _DIGITS = 15  # so many are exact in a float64, and so is their quotient by a power of ten (both below 2**53)
 _NO_TIME = -(1 << 62)
@@ -64,12 +66,13 @@ class Stream:
     (frames that had to go the slow way), bytes.
     """
 
-    def __init__(self, max_frame: int = MAX_FRAME) -> None:
+    def __init__(self, max_frame: int = MAX_FRAME, room: int = 0) -> None:
+        """`room`: how many rows are expected before the first `take`; more may come."""
         self.counts: Counter[str] = Counter()
         self._scanner = Scanner(max_frame)
         self._waiting: list[bytes | memoryview] = []
         self._size = 0
-        self._rows = _Rows()
+        self._rows = _Rows(max(room, _LEAST_ROOM))
 
     def feed(self, data: bytes | memoryview) -> None:
         """Small reads are gathered, large ones read in blocks; nothing of `data` is needed after `take`."""
@@ -113,12 +116,9 @@ class Stream:
 
 def table(data: bytes | memoryview) -> pa.Table:
     """All rows of a recorded stream."""
-    stream, view = Stream(), memoryview(data)
-    batches = []
-    for at in range(0, len(view), 16 * BLOCK):
-        stream.feed(view[at : at + 16 * BLOCK])
-        batches.append(stream.take())
-    return pa.Table.from_batches([*batches, stream.close()], SCHEMA)
+    stream = Stream(room=len(data) // _BYTES_PER_ROW)
+    stream.feed(data)
+    return pa.Table.from_batches([stream.close()])
 
 
 class _KeyArrays(NamedTuple):
@@ -183,7 +183,8 @@ class _Keys:
     def add(self, key: bytes) -> int:
         """The number of a key that is not there yet."""
         number, size = self.count, -(-len(key) // 8)
-        self._make_room(self._end + size)
+        if number == len(self.arrays.begins) or self._end + size > len(self.arrays.words):
+            self._make_room(self._end + size)
         arrays = self.arrays
         arrays.words[self._end : self._end + size] = np.frombuffer(key.ljust(8 * size, b"\0"), np.uint64)
         arrays.begins[number], arrays.sizes[number] = self._end, len(key)
@@ -216,8 +217,9 @@ class _Names:
         return -1 if name is None else self._codes.setdefault(name, len(self._codes))
 
     def column(self, codes: NDArray[np.int32]) -> pa.DictionaryArray:
-        names = pa.array(self._codes, pa.string())
-        return pa.DictionaryArray.from_arrays(_nullable(codes, codes < 0), names, safe=False)
+        nulls = len(codes) and codes.min() < 0
+        column = pa.array(codes, mask=codes < 0) if nulls else pa.array(codes)
+        return pa.DictionaryArray.from_arrays(column, pa.array(self._codes, pa.string()), safe=False)
 
 
 class _Vocabulary:
@@ -242,7 +244,8 @@ class _Vocabulary:
         """Take in what the kernel met for the first time."""
         if reason == _NEW_DEVICE:
             number = self.device_keys.add(met)
-            self.known = self.known._replace(device_code=_reaching(self.known.device_code, number, 0))
+            if number == len(self.known.device_code):
+                self.known = self.known._replace(device_code=_doubled(self.known.device_code))
             self.known.device_code[number] = self.devices.code(met.decode("ascii"))
         elif reason == _NEW_NAME:
             number, (factor, field) = self.name_keys.add(met), self._meaning(met)
@@ -269,9 +272,9 @@ class _Vocabulary:
 class _Rows:
     """The columns while they grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, room: int) -> None:
         self._names = _Vocabulary()
-        self._allot(1 << 12)
+        self._allot(room)
 
     def _allot(self, capacity: int) -> None:
         self._count, self._texts = 0, dict[int, str]()
@@ -350,7 +353,7 @@ class _Rows:
             names.flags.column(flag),
             pa.array(offset),
         ]
-        self._allot(len(self._hard))
+        self._allot(max(_LEAST_ROOM, count + count // 4))
         if names.full:
             self._names = _Vocabulary()
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)

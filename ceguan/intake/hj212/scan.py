@@ -134,7 +134,7 @@ def scan(
 def as_bytes(buffer: bytes | bytearray | memoryview | Bytes) -> Bytes:
     """The buffer as an array whose first byte lies on a multiple of eight, as kernels read words; a copy if need be."""
     data = np.frombuffer(buffer, np.uint8) if len(buffer) else np.empty(0, np.uint8)
-    return data if data.ctypes.data % 8 == 0 else data.copy()
+    return data if data.__array_interface__["data"][0] % 8 == 0 else data.copy()
 
 
 class Run(NamedTuple):

@@ -81,7 +81,7 @@ def test_one_row_for_each_field_of_each_factor():
         datatime="20260706100000",
         factors={
             "a21026": {"Min": "1", "Avg": "2.50", "Max": "-3", "Flag": "N"},
-            "a01011": {"Avg": "///", "Flag": "D"},
+            "a01011": {"Avg": "--", "Flag": "D"},
         },
     )
     noise = b"AT+CSQ\r\n"
@@ -90,7 +90,7 @@ def test_one_row_for_each_field_of_each_factor():
         ("A1", time, 2, "a21026", "Min", 1.0, None, "N", 8),
         ("A1", time, 2, "a21026", "Avg", 2.5, None, "N", 8),
         ("A1", time, 2, "a21026", "Max", -3.0, None, "N", 8),
-        ("A1", time, 2, "a01011", "Avg", None, "///", "D", 8),
+        ("A1", time, 2, "a01011", "Avg", None, "--", "D", 8),
     ]
 
 
