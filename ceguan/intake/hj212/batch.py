@@ -105,8 +105,8 @@ class Stream:
                 self._run(run)
 
     def _run(self, run: Run) -> None:
-        self.counts["frames"] += len(run.heads)
-        self.counts["slow"] += self._rows.add_usual(run)
+        slow, bad = self._rows.add_usual(run)
+        self.counts.update(frames=len(run.heads) - bad, bad=bad, slow=slow)
         for chunk in run.chunks:
             frame = of_chunk(chunk)
             self.counts["frames" if frame.ok else "bad" if chunk.frame else "noise"] += 1
@@ -285,10 +285,10 @@ class _Rows:
         self._columns = _Columns(*map(_doubled, self._columns))
         self._hard = np.empty((len(self._columns.value), 3), np.int64)
 
-    def add_usual(self, run: Run) -> int:
-        """The rows of all `heads` of a run; how many frames went the slow way."""
+    def add_usual(self, run: Run) -> tuple[int, int]:
+        """The rows of all `heads` of a run; how many frames went the slow way, and how many of them were not ok."""
         heads, names = as_numbers(run.heads), self._names
-        state, slow, reason = np.zeros(6, np.int64), 0, _FULL
+        state, slow, bad, reason = np.zeros(6, np.int64), 0, 0, _FULL
         while reason != _DONE:
             state[1:4] = self._count, 0, names.serial
             reason = _decode(
@@ -303,11 +303,13 @@ class _Rows:
             elif reason == _SLOW or (reason == _NEW_NAME and names.name_keys.count > _MOST_NAMES):
                 head, slow = run.heads[state[0]], slow + 1
                 raw = run.buffer[head["start"] : head["end"]].tobytes()
-                self.add(decode(raw, run.offset + int(head["start"]), DIALECTS[head["dialect"]]))
+                frame = decode(raw, run.offset + int(head["start"]), DIALECTS[head["dialect"]])
+                self.add(frame)
+                bad += not frame.ok
                 state[0] += 1
             else:
                 names.learn(reason, run.buffer[state[4] : state[5]].tobytes())
-        return slow
+        return slow, bad
 
     def add(self, frame: Frame) -> None:
         """The rows of one frame, the slow way; none if it is not ok."""
