@@ -54,6 +54,7 @@ class Errands:
 
     def step(self, errands: deque[tuple[str, tuple[Any, ...]]]) -> None:
         """Do the errands in order, look after what is ours, hand out what may be sent. Raises NoDatabase."""
+        self._hear_of_lines()
         self._must_be_there()
         try:
             while errands:
@@ -166,11 +167,16 @@ class Errands:
         host, _, rest = gateway.partition(":")
         return host == socket.gethostname() and not there(rest.partition(":")[0])
 
+    def _hear_of_lines(self) -> None:
+        """Which of our devices have another connection. A device that becomes known is looked at as a whole."""
+        self._moved.update(self._host.moved.popleft() for _ in range(len(self._host.moved)))
+        self._moved &= self._devices.keys()
+
     def _lines(self) -> None:
         """Write down whose newest connection is here now."""
-        self._moved.update(self._host.moved.popleft() for _ in range(len(self._host.moved)))
+        self._hear_of_lines()
         here, gone = [], []
-        for mn in self._moved & self._devices.keys():
+        for mn in self._moved:
             newest = self._host.gateway.newest(mn)
             if newest is None:
                 gone.append(self._devices[mn])

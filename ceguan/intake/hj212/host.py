@@ -162,7 +162,7 @@ class Host:
         frame = decode(raw, 0, head.crc_dialect, self.keys)
         actions = running.exchange.heard(frame, time.monotonic()) if running else []
         if running and actions:
-            if len(running.frames) < MOST_FRAMES:
+            if frame.cn in _SPOKEN or running.exchange.uploads <= MOST_FRAMES:
                 running.frames.append([frame.cn or "", str(ref)])
             self._act(running, actions)
         elif len(self._errands) < MOST_ERRANDS:
@@ -189,7 +189,9 @@ class Host:
     @property
     def free(self) -> int:
         """How many more exchanges may begin."""
-        return 0 if self._stopping or self.gateway.draining else MOST_EXCHANGES - len(self._running)
+        if self._stopping or self.gateway.draining or self.gateway.writer is None:
+            return 0
+        return MOST_EXCHANGES - len(self._running)
 
     def running(self) -> list[Any]:
         """The commands in progress."""
@@ -238,11 +240,14 @@ class Host:
                 self._finish(running, action, now)
 
     def _send(self, running: Running, send: Send) -> None:
-        """Into the archive; out after the commit. While the archive cannot be written the time-out runs on."""
+        """Into the archive; out after the commit. What was never sent is queued again, else the time-out runs on."""
         connection = running.connection
         ref = self.gateway.keep(RecordKind.SENT, clock.now(), connection.source, send.data)
         if ref is not None:
             self.gateway.answer(_Letter(self, running, send.attempt, ref), send.data)
+        elif send.attempt == 1:
+            self._forget(running)
+            self.post("again", running.order.command, clock.now())
 
     def _finish(self, running: Running, ended: Ended, now: float) -> None:
         self._forget(running)
