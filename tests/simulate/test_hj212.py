@@ -6,16 +6,20 @@ import json
 import random
 import re
 import socket
+import threading
 
 import pytest
 
-from ceguan import cli
+from ceguan import cli, clock
+from ceguan.intake import commands as queueing
 from ceguan.intake.hj212 import commands
 from ceguan.intake.hj212.exchange import Accepted, End, Ended, Exchange, Request
 from ceguan.intake.hj212.frame import decode
 from ceguan.intake.hj212.merge import Merger
 from ceguan.intake.hj212.readings import parse_time, rows, write_time
 from ceguan.intake.hj212.splitter import Splitter
+from ceguan.intake.models import State
+from ceguan.registry.models import Device as Registered
 from ceguan.simulate.hj212 import faults, fleet
 from ceguan.simulate.hj212.faults import FAULTS, FaultError
 from ceguan.simulate.hj212.logger import Logger, Setup
@@ -23,6 +27,7 @@ from ceguan.simulate.hj212.values import KINDS, Model, known_since
 from ceguan.store import RecordKind
 from ceguan.words import Kind
 from tests.intake.gateway import Process
+from tests.intake.talking import ends
 
 KEY = b"0123456789abcdef"
 START = 1_764_000_000  # a full hour
@@ -388,3 +393,31 @@ def test_a_platform_that_is_not_there_is_said(capsys):
         port = nobody.getsockname()[1]
     assert cli.main(["simulate", "hj212", "--to", f"127.0.0.1:{port}", "--seconds", "0.5"]) == 2
     assert f"无法连接 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+@pytest.mark.service
+@pytest.mark.parametrize("edition", [2005, 2017])
+def test_the_platform_asks_and_the_simulated_device_obeys(city, data, edition):
+    mn = "MNGAS_OUTLET"
+    device = Registered.objects.get(mn=mn)
+    device.edition = str(edition)
+    device.save()
+    gateway = Process(data)
+    given = options(gateway.port, mn=mn, edition=edition, seconds=60.0)
+    stop = threading.Event()
+    simulated = threading.Thread(target=fleet.run, args=(given, lambda report: None, stop))
+    simulated.start()
+    try:
+        now = clock.now()
+        span = {"BeginTime": write_time(now - 3 * HOUR), "EndTime": write_time(now)}
+        wanted = [("1011", {}), ("1062", {"RtdInterval": "60"}), ("2061", span)]
+        queued = [queueing.queue(device, cn, values, city.users["admin"], "试", now) for cn, values in wanted]
+        ended = [ends(one, State.DONE, 30) for one in queued]
+    finally:
+        stop.set()
+        simulated.join(10)
+        gateway.stop()
+    assert [one.result_code for one in ended] == ["ExeRtn:1"] * 3
+    frames = [decode(record.payload) for record in gateway.records()]
+    hours = {frame.datatime for frame in frames if frame.cn == "2061" and frame.factors}
+    assert len([at for at in hours if span["BeginTime"] <= at <= span["EndTime"]]) >= 2

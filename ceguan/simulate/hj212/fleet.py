@@ -13,6 +13,7 @@ import itertools
 import random
 import resource
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -221,7 +222,7 @@ class Fleet:
         device.logger.tick(self.now())
         device.go_on()
 
-    async def run(self, stop: asyncio.Event, report: Callable[[Fleet, float], None]) -> None:
+    async def run(self, stop: threading.Event, report: Callable[[Fleet, float], None]) -> None:
         """Until `stop` or for as long as the options say; `report` hears every five seconds and at the end."""
         begin = reported = self.loop.time()
         for number, device in enumerate(self.devices):
@@ -336,17 +337,19 @@ class Report:
         self.sent, self.answered, self.cpu = counts.sent, counts.answered, cpu
 
 
-def run(options: Options, write: Callable[[dict[str, Any]], None]) -> str:
-    """Simulate; `write` gets a report every five seconds and at the end. Returns "" or why no device ever connected."""
+def run(options: Options, write: Callable[[dict[str, Any]], None], stop: threading.Event | None = None) -> str:
+    """Simulate; `write` gets a report every five seconds and at the end. Returns "" or why no device ever connected.
+
+    Ends by SIGINT, SIGTERM or `stop`, or when the time is over.
+    """
     import uvloop
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # each connection is a descriptor
-    return uvloop.run(_run(options, write))
+    return uvloop.run(_run(options, write, stop or threading.Event()))
 
 
-async def _run(options: Options, write: Callable[[dict[str, Any]], None]) -> str:
-    stop = asyncio.Event()
+async def _run(options: Options, write: Callable[[dict[str, Any]], None], stop: threading.Event) -> str:
     fleet = Fleet(options)
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread
