@@ -35,6 +35,7 @@ PAGES = {  # name → (account or "", address)
     "intake": ("guanli", "/intake/"),
     "waiting": ("guanli", "/intake/waiting/"),
     "bad-frames": ("guanli", "/intake/bad/"),
+    "quarantine": ("fenxi", "/intake/quarantine/"),
     "periods": ("juzhang", "/periods/"),
     "enterprise-work": ("redian", "/work/"),
     "leader-work": ("juzhang", "/work/"),

@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> int:
         shutil.rmtree(folder, ignore_errors=True)
     os.environ["CEGUAN_DEMO"] = "true"
     _set_clock(folder, args.speed)
-    state = _state(folder)
-    if not state.get("built"):
+    operate.setup()  # also for a city built by an earlier version
+    if not _state(folder).get("built"):
         _build(folder, args)
     console = Console()
     return supervise.run(values, extra={"devices": ["simulate", "live"]}, ready=lambda: _announce(console, values))
@@ -73,7 +73,6 @@ def _set_clock(folder: Path, speed: float) -> None:
 
 def _build(folder: Path, args: argparse.Namespace) -> None:
     """City, then history; the clockwork begins to work the history off while it is still being written."""
-    operate.setup()
     ceguan = [sys.executable, "-m", "ceguan"]
     subprocess.run([*ceguan, "simulate", "city"], check=True)
     with subprocess.Popen([*ceguan, "clockwork"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as clockwork:

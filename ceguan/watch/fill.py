@@ -173,21 +173,21 @@ class Filler:
     def _plan(self, now: float, changes: Changes) -> None:
         """New stretches begin to wait; those that closed by themselves, or have become too old, end."""
         oldest = int(now - self._settings.fill_days * DAY) // DAY * DAY
+        longest = int(self._settings.fill_hours * 3600)
         for kind in REQUESTS:
             owed = self._owed(kind, oldest)
             known: dict[str, list[Fill]] = defaultdict(list)
-            for row in self._store.fills(kind=kind, start=oldest):
+            for row in self._store.fills(kind=kind, start=oldest - longest):
                 known[row.mn].append(row)
             gone = set(changes.gone)
             for mn, rows in known.items():
                 for row in rows:
-                    if row.state == "waiting" and _key(row) not in gone:
+                    if row.state == "waiting" and row.ts_from >= oldest and _key(row) not in gone:
                         self._wanted_still(row, owed.get(mn, []), now, changes)
             for mn, spans in owed.items():
                 fresh = minus(spans, [(row.ts_from, row.ts_to) for row in known.get(mn, ())])
                 changes.rows += [
-                    Fill(mn, int(kind), start, end, "waiting", 0, None, now, "")
-                    for start, end in cut(fresh, int(self._settings.fill_hours * 3600))
+                    Fill(mn, int(kind), start, end, "waiting", 0, None, now, "") for start, end in cut(fresh, longest)
                 ]
         for row in list(self.open.values()):
             if row.state == "waiting" and row.ts_to <= oldest and _key(row) not in changes.gone:
