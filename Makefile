@@ -39,7 +39,8 @@ test: $(VENV)/.dev  ## all tests: unit, property, service, real browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-postgres: $(VENV)/.dev  ## the tests of what is stored and worked on, on a real PostgreSQL
-	@CEGUAN_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadfile tests/registry tests/cases tests/watch $(ARGS)
+	@CEGUAN_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadfile tests/registry tests/cases tests/watch \
+	  tests/intake/test_commands.py tests/intake/test_interrupted.py $(ARGS)
 
 browser: $(VENV)/.dev  ## only the tests in a real browser
 	@tools/system-packages
