@@ -106,6 +106,12 @@ class Device:
         line, _, self._unread = self._unread.partition(b"\r\n")
         return decode(line + b"\r\n")
 
+    def read(self, size: int) -> bytes:
+        """So many bytes of answers, as they came."""
+        while len(self._unread) < size and (data := self.socket.recv(65536)):
+            self._unread += data
+        return self._unread
+
     def close(self) -> None:
         self.socket.close()
 

@@ -1,16 +1,22 @@
 """What the gateway promises a device, over a real socket."""
 
+import itertools
 import os
 import random
 import resource
 import threading
 import time
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ceguan import settings
 from ceguan.intake.hj212 import gateway as gateways
-from ceguan.intake.hj212.frame import decode
+from ceguan.intake.hj212.answers import answer_to
+from ceguan.intake.hj212.frame import decode, encode, of_chunk
+from ceguan.intake.hj212.splitter import Splitter
 from ceguan.store import RecordKind
 from tests.intake.gateway import Device, Process
 
@@ -129,6 +135,67 @@ def test_the_heartbeat_counts_frames_and_connections(gateway):
 def test_two_gateways_cannot_write_one_stream(gateway, data, capsys):
     assert gateways.serve(settings.load(), "127.0.0.1", 0) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory):
+    """One gateway for all examples of a property."""
+    process = Process(tmp_path_factory.mktemp("lasting"), CEGUAN_GATEWAY_NOISE_PER_MINUTE=10**6)
+    yield process
+    process.kill()
+
+
+KINDS = ["upload", "upload", "upload", "heartbeat", "answer", "bad", "2005", "modbus", "noise", "many"]
+PIECES = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 99)), min_size=1, max_size=12)
+
+
+def piece(kind, number, mn):
+    """Bytes a device might send, and not all of them as it should."""
+    qn, values = f"202611240800{number:05d}", {"a21026": {"Rtd": f"{number}.5", "Flag": "N"}}
+    upload = encode(st="31", cn="2011", mn=mn, pw="1", flag=5, qn=qn, datatime="20261124080000", factors=values)
+    if kind == "noise":
+        return b"\x00noise %d" % number + (b"\r\n" if number % 2 else b"")
+    return {
+        "upload": upload,
+        "heartbeat": encode(st="31", cn="9015", mn=mn, pw="1", flag=9, qn=qn),
+        "answer": encode(st="91", cn="9014", mn=mn, pw="1", flag=4, qn=qn),
+        "bad": upload[:-6] + b"0000\r\n",
+        "2005": encode(st="31", cn="2011", mn=mn, pw="1", flag=1, datatime="20261124080000", factors=values),
+        "modbus": encode(st="31", cn="2011", mn=mn, pw="1", flag=5, qn=qn, datatime="20261124080000", factors=values,
+                         crc_dialect="modbus"),
+        "many": upload * 3,
+    }[kind]  # fmt: skip
+
+
+@given(st.lists(PIECES, min_size=1, max_size=3), st.lists(st.integers(1, 400), min_size=1, max_size=20), st.integers(0))
+@hypothesis.settings(max_examples=30, deadline=None)
+def test_records_and_answers_are_those_of_the_splitter_whichever_way_the_frames_went(lasting, plans, cuts, salt):
+    """Several devices talk at once; each stream, however cut, is kept and answered as reading it alone says."""
+    devices = [Device(lasting.port, f"P{salt % 1000}D{n}") for n in range(len(plans))]
+    sources = ["{}:{}".format(*device.socket.getsockname()) for device in devices]
+    streams = [
+        b"".join(piece(*one, device.mn) for one in plan) + device.frame()
+        for plan, device in zip(plans, devices, strict=True)
+    ]
+    for device in devices:  # known from now on, else nothing goes the quick way
+        device.send(device.frame())
+        assert device.answer().cn == "9014"
+    first = len(lasting.records())
+    for at, size in zip(range(0, 4000, 200), itertools.cycle(cuts), strict=False):
+        for device, stream in zip(devices, streams, strict=True):
+            device.send(stream[at : at + min(size, 200)])
+            device.send(stream[at + min(size, 200) : at + 200])
+    for device, stream in zip(devices, streams, strict=True):
+        device.send(stream[4000:])
+    for device, source, stream in zip(devices, sources, streams, strict=True):
+        splitter = Splitter(65536)
+        chunks = splitter.feed(stream)
+        frames = [of_chunk(chunk) for chunk in chunks]
+        wanted = [reply for frame in frames if (reply := answer_to(frame))]
+        assert device.read(sum(map(len, wanted))) == b"".join(wanted)
+        kept = [(r.kind, r.payload) for r in lasting.records()[first:] if r.source == source]
+        assert kept == [(RecordKind.FRAME if f.ok else RecordKind.BAD, f.raw) for f in frames]
+        device.close()
 
 
 def test_a_disk_that_refuses_gives_no_answer_and_the_gateway_goes_on_when_it_can_write_again(data):

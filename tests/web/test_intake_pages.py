@@ -51,6 +51,18 @@ def test_the_status_page_lists_devices_processes_and_disk(world, signed_in):
     assert str(world.folder / "logs") in page
 
 
+def test_the_status_page_shows_every_gateway_process(world, signed_in):
+    one = {"pid": 4711, "stream": 0, "started": time.time(), "real": time.time(), "connections": 17, "bad": 2,
+           "frames": 305, "frames_per_second": 4.5, "problem": "", "draining": False}  # fmt: skip
+    two = one | {"pid": 4712, "stream": 1, "problem": "磁盘已满"}
+    beat = {"running": True, "pid": os.getpid(), "real": time.time(), "connections": 34, "frames_per_second": 9,
+            "restarts": 3, "processes": [one, two]}  # fmt: skip
+    (world.folder / "gateway.json").write_text(json.dumps(beat))
+    page = signed_in("duty").get("/intake/").content.decode()
+    for said in ("4711", "4712", "305", "磁盘已满", "意外退出后重启 3 次"):
+        assert said in page
+
+
 @pytest.mark.parametrize("where", ["/intake/", "/intake/waiting/", "/intake/bad/"])
 def test_the_intake_is_for_those_who_look_after_it(world, signed_in, client, where):
     for name in ("duty", "analyst", "admin"):
