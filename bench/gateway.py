@@ -105,9 +105,8 @@ def measure(run: str, args: argparse.Namespace) -> dict[str, float]:
         child = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         try:
             processes = await_gateway(child, Path(folder), run)
-            spent = sum(map(cpu_seconds, processes))
-            result = load.run(args.port, [frame(f"BENCH{n:09d}") for n in range(args.active)], args.idle, args.seconds)
-            result["gateway_cpu_us"] = (sum(map(cpu_seconds, processes)) - spent) * 1e6  # with the warm-up
+            frames = [frame(f"BENCH{n:09d}") for n in range(args.active)]
+            result = load.run(args.port, frames, args.idle, args.seconds, lambda: sum(map(cpu_seconds, processes)))
             result["rss_mb"] = max(memory(pid, "VmHWM") for pid in processes)
             result["pss_mb"] = sum(memory(pid, "Pss") for pid in processes)
         finally:
@@ -193,6 +192,10 @@ def main() -> None:
         ("durable to without fdatasync", ratio("durable", "unsynced"), "ratio"),
         ("durable to no archive at all", ratio("durable", "nothing"), "ratio"),
         ("two processes to one", ratio("two", "durable"), "ratio"),
+        ("gateway processor time a frame, durable", median("durable", "gateway_us"), "us"),
+        ("gateway processor time a frame, no archive at all", median("nothing", "gateway_us"), "us"),
+        ("gateway processor time a frame, two processes", median("two", "gateway_us"), "us"),
+        ("generator processor time a frame", median("durable", "generator_us"), "us"),
         ("answer p50", median("durable", "p50_ms"), "ms"),
         ("answer p99", median("durable", "p99_ms"), "ms"),
         ("answer p99, two processes", median("two", "p99_ms"), "ms"),

@@ -79,8 +79,11 @@ def connect(port: int, number: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(f"127.0.0.{2 + number % 8}", 0))
 
 
-def run(port: int, frames: Sequence[bytes], idle: int, seconds: float) -> dict[str, float]:
-    """One closed-loop device per frame beside `idle` silent ones; counted for `seconds` after a warm-up of two."""
+def run(port: int, frames: Sequence[bytes], idle: int, seconds: float, spent: Callable[[], float]) -> dict[str, float]:
+    """One closed-loop device per frame beside `idle` silent ones; counted for `seconds` after a warm-up of two.
+
+    `spent`: the processor seconds of the other side so far.
+    """
     connections = [connect(port, number) for number in range(len(frames) + idle)]
     active = connections[: len(frames)]
     devices = np.array([one.fileno() for one in active], np.int32)
@@ -100,9 +103,10 @@ def run(port: int, frames: Sequence[bytes], idle: int, seconds: float) -> dict[s
             one.sendall(frame)
         sent[:] = time.monotonic_ns()
         _answered(_turn(*rest, time.monotonic_ns() + 2_000_000_000, waits, 0))
-        used, start = time.process_time(), time.monotonic_ns()
+        theirs, used, start = spent(), time.process_time(), time.monotonic_ns()
         count = _answered(_turn(*rest, start + int(seconds * 1e9), waits, 0))
         took, used = (time.monotonic_ns() - start) / 1e9, time.process_time() - used
+        theirs = spent() - theirs
     for one in connections:
         one.close()
     taken = waits[:count] / 1e6
@@ -111,6 +115,8 @@ def run(port: int, frames: Sequence[bytes], idle: int, seconds: float) -> dict[s
         "p50_ms": float(np.percentile(taken, 50)),
         "p99_ms": float(np.percentile(taken, 99)),
         "generator_share": used / took / (os.cpu_count() or 1),
+        "generator_us": used / count * 1e6,
+        "gateway_us": theirs / count * 1e6,
     }
 
 
