@@ -96,7 +96,7 @@ class Device:
         throw = self._chance.random()
         if throw < 0.002:
             self.ends["帧未发完即断线（次）"] += 1
-            self._writer.write(frame[: self._chance.randrange(1, len(frame))])
+            self._writer.write(frame[: self._chance.randrange(1, len(frame) - 6)])  # a frame with its checksum is whole
             await self._writer.drain()
             await self._hang_up()
         elif throw < 0.004:
@@ -104,7 +104,8 @@ class Device:
             self._writer.write(bytes(self._chance.choices(range(256), k=40)) + b"\r\n")
         elif throw < 0.006:
             self.ends["CRC 错误的帧"] += 1
-            self._writer.write(frame[:-6] + b"0000\r\n")
+            wrong = b"0000" if frame[-6:-2] != b"0000" else b"FFFF"
+            self._writer.write(frame[:-6] + wrong + b"\r\n")
 
     async def _await_answer(self, n: int) -> None:
         assert self._reader is not None
@@ -241,13 +242,13 @@ class Soak:
         while True:
             for keeper in keepers:
                 keeper.mind()
-            beat = self.beat()
+            lines = {one["pid"]: one["connections"] for one in self.beat().get("processes", ())}
             self.behind.append(self._behind())
             for pid in [*self.serving(), self.gateway.process.pid]:
                 size = memory(pid)
                 if size is not None:
                     self.samples.append({"at": time.time(), "pid": pid, "rss": size, "files": files(pid),
-                                         "connections": beat.get("connections", 0)})  # fmt: skip
+                                         "connections": lines.get(pid, 0)})  # fmt: skip
             await asyncio.sleep(1)
 
     async def _plague(self, until: float) -> None:
@@ -348,7 +349,7 @@ class Soak:
             if mine[-1]["at"] - mine[0]["at"] < self.seconds * CALM / 2:
                 continue
             slopes.append(slope([(s["at"], s["rss"]) for s in mine]) * 60)
-            growth.append(slope([(s["at"], s["files"] - s["connections"] / 2) for s in mine]) * 60)
+            growth.append(slope([(s["at"], s["files"] - s["connections"]) for s in mine]) * 60)
         self.found["内存斜率（MB/分钟，平静期各进程中最大）"] = max(slopes, default=0.0)
         self.found["描述符斜率（个/分钟，扣除连接，平静期最大）"] = max(growth, default=0.0)
         self.found["时钟落后：最大（MB）"] = max(self.behind)

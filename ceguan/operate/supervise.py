@@ -19,7 +19,7 @@ from pathlib import Path
 from ceguan import operate
 from ceguan.settings import Settings
 
-STOP_SECONDS = 12
+STOP_SECONDS = 16
 WANTED_SECONDS = 5.0
 """How often it is asked whether a process that had nothing to do is wanted now."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

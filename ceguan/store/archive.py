@@ -278,7 +278,8 @@ class ArchiveWriter:
         """Open an unsealed segment; cut off a torn tail, but never anything with an intact record behind it."""
         path = segment_path(self.folder, number)
         data = path.read_bytes()
-        records, end, damaged = _parse_all(data, self.stream, number)
+        found = _survey(data, self.stream, number)
+        end, damaged = found.end, found.damaged
         self._file = os.open(path, os.O_RDWR)
         if damaged:
             log.error("归档 %s 偏移 %s 处有损坏,其后的记录已保留", path, damaged)
@@ -293,9 +294,7 @@ class ArchiveWriter:
         os.lseek(self._file, end, os.SEEK_SET)
         self._stand(number, data[:end])
         self._begin_segment(number, end)
-        self._records = len(records)
-        if records:
-            self._first_recv, self._last_recv = records[0].recv, records[-1].recv
+        self._records, self._first_recv, self._last_recv = found.records, found.first_recv, found.last_recv
 
     def _open_new(self, number: int) -> None:
         path = segment_path(self.folder, number)
@@ -558,17 +557,36 @@ def _parse(data: bytes, base: int, stream: int, segment: int) -> tuple[list[Reco
 KINDS = {int(kind): kind for kind in RecordKind}
 
 
-def _parse_all(data: bytes, stream: int, number: int) -> tuple[list[Record], int, list[int]]:
-    """Every intact record of a segment, the offset behind the last one, and the offsets of damaged places before it."""
+class _Survey(NamedTuple):
+    """What a segment holds: its intact records, the offset behind the last one, the damaged places before it."""
+
+    records: int
+    first_recv: float | None
+    last_recv: float | None
+    end: int
+    damaged: list[int]
+
+
+def _survey(data: bytes, stream: int, number: int) -> _Survey:
+    """Look through a segment block by block: its records need not all be in memory at once."""
     if len(data) < FIRST_OFFSET:
-        return [], 0, []
-    records, end = _parse(data[FIRST_OFFSET:], FIRST_OFFSET, stream, number)
+        return _Survey(0, None, None, 0, [])
+    times: list[float] = []
+    count, end, block = 0, FIRST_OFFSET, CHUNK_BYTES
     damaged = [] if data.startswith(FORMAT) else [0]
-    while (skipped := _next_intact(data[end:], 1)) is not None:
-        damaged.append(end)
-        more, end = _parse(data[end + skipped :], end + skipped, stream, number)
-        records += more
-    return records, end, damaged
+    while end < len(data):
+        records, after = _parse(data[end : end + block], end, stream, number)
+        if records:
+            count, end, block = count + len(records), after, CHUNK_BYTES
+            times = [*times[:1], records[0].recv, records[-1].recv]
+        elif end + block < len(data):
+            block *= 2
+        elif (skipped := _next_intact(data[end:], 1)) is not None:
+            damaged.append(end)
+            end, block = end + skipped, CHUNK_BYTES
+        else:
+            break
+    return _Survey(count, times[0] if times else None, times[-1] if times else None, end, damaged)
 
 
 def _next_intact(data: bytes, begin: int) -> int | None:

@@ -38,7 +38,7 @@ TICK_SECONDS = 0.25
 BEAT_SECONDS = 0.5
 STREAMS = 64
 """Streams 0 to 63 are the gateway's; others have the numbers behind."""
-GRACE_SECONDS = 3
+GRACE_SECONDS = 9
 """How much longer than its draining a process may take before it is killed."""
 STEADY_SECONDS = 30
 MOST_PAUSE = 30
