@@ -217,6 +217,8 @@ def test_sand_and_dust_hours_are_left_out_with_their_source(run, tmp_path):
     row = run("air-daily", content, "--events", str(marks))[1][0]
     assert row["pm10_24h"] == "40"
     assert "总站通报" in row["left_out"]
+    marks.write_text(marks.read_text().replace(",A,", ",B,"))
+    assert "B 不在输入里" in run("air-daily", content, "--events", str(marks))[2]
     assert "unsure" in row["left_out"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
@@ -161,6 +162,7 @@ def _without_events(hours: Hours, path: str | None) -> tuple[dict[str, Any], Any
     grids = {name: grid.copy() for name, grid in hours.grids.items()}
     for station, mark in _marks(path):
         if station and station not in hours.stations:
+            print(f"{path}：标记的站点 {station} 不在输入里，没有剔除 (station not in the input)", file=sys.stderr)
             continue
         here = slice(None) if not station else slice(hours.stations.index(station), hours.stations.index(station) + 1)
         flat = {name: grid[here].reshape(-1, len(begun)) for name, grid in grids.items()}

@@ -45,7 +45,8 @@ def mean(value: Floats, digits: int) -> tuple[Floats, Ints]:
 def percentile(value: Floats, p: int, digits: int) -> Floats:
     """p-th percentile over the last axis to `digits` decimals; NaN cells do not count, NaN where there is none.
 
-    Ascending X, k = 1 + (n - 1)·p/100, X(⌊k⌋) + (X(⌊k⌋ + 1) - X(⌊k⌋))·(k - ⌊k⌋) (HJ 663-2013 附录A).
+    Ascending X, k = 1 + (n - 1)·p/100, X(⌊k⌋) + (X(⌊k⌋ + 1) - X(⌊k⌋))·(k - ⌊k⌋) (HJ 663-2013 附录A: not seen,
+    remembered and equal to a vendor's code).
     """
     ordered = np.sort(value, axis=-1)  # NaN comes last
     last = (~np.isnan(ordered)).sum(axis=-1) - 1
