@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ceguan.intake.forward.spool import Book, Checkpoint, Feed, Item
 from ceguan.intake.hj212.frame import Frame, encode, of_chunk
@@ -26,8 +27,7 @@ OVERTIME, RECOUNT = 10.0, 3
 WINDOW = 64
 """Frames that may be on their way; not before the book has them they make room for others."""
 POLL = 0.25
-COMMITTING = 0.01
-"""Seconds between two looks at what is answered: while nothing is to be done, and while the book is being written."""
+"""Seconds between two looks into the archive."""
 LONGEST_PAUSE = 60.0
 COMMIT_SECONDS = 2.0
 """How often the position moves on disk while records pass that the target does not get."""
@@ -83,6 +83,7 @@ class Link:
         self._done: list[Item] = []  # answered, not yet on its way into the book
         self._in_book: list[Item] = []  # being written
         self._writing: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[bytes] | None = None
         self._committed_at, self._committed = 0.0, book.checkpoint()
 
     @property
@@ -209,17 +210,21 @@ class Link:
             await self._written()
 
     async def _hear(self) -> None:
-        """What the target says; returns at the latest when something has to be sent."""
+        """What the target says; returns as soon as there is something else to do, too."""
         assert self._streams is not None
         self.state.caught_up = not self.on_the_way and self._writing is None and self.feed.at_end
-        patience = COMMITTING if self._writing is not None else POLL if self._full or self.feed.idle else 0
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                data = await self._streams[0].read(65536)
-                if not data:
-                    raise ConnectionResetError("对方关闭了连接")
-                for chunk in self._splitter.feed(data):
-                    await self._take(of_chunk(chunk, self.feed.plan.wish.key))
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._streams[0].read(65536))
+        work: set[asyncio.Task[Any]] = {self._reading} | ({self._writing} if self._writing else set())
+        idle = self._full or self.feed.idle
+        await asyncio.wait(work, timeout=POLL if idle else 0, return_when=asyncio.FIRST_COMPLETED)
+        if self._reading.done():
+            reading, self._reading = self._reading, None
+            data = reading.result()
+            if not data:
+                raise ConnectionResetError("对方关闭了连接")
+            for chunk in self._splitter.feed(data):
+                await self._take(of_chunk(chunk, self.feed.plan.wish.key))
 
     async def _take(self, frame: Frame) -> None:
         if not frame.ok:
@@ -260,6 +265,9 @@ class Link:
 
     def _drop(self) -> None:
         self.state.connected = self.state.caught_up = False
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
