@@ -260,7 +260,12 @@ class _Vocabulary:
             self.known.flag_code[met[0]] = self.flags.code(met.decode("ascii"))
 
     def _meaning(self, name: bytes) -> tuple[int, int]:
-        """Codes of factor and field of a name in the data area: what `decode` makes of it."""
+        """Codes of factor and field of a name in the data area: what `decode` makes of it.
+
+        A name with blanks is left to `decode`: it means the same as another name, which may stand beside it.
+        """
+        if name != b"".join(name.split()):
+            return _ODD, 0
         frame = decode(framed(b"ST=22;CN=2011;PW=;MN=;CP=&&%b=1&&" % name))
         for code, (field, *_) in frame.factors.items():
             if field == _FLAG_NAMES[0]:

@@ -358,7 +358,7 @@ def _read_area(frame: Frame, area: bytes) -> None:
     if encoding:
         frame.notes.append(f"encoding_{encoding}")
     targets, notes = _LAYOUTS.get(names) or _layout(names)
-    last = ""
+    last: object = frame  # no code at all: "" is one, of an item such as -Rtd=1
     factors = frame.factors
     fields: dict[str, str] = {}
     for (code, name), value in zip(targets, values):  # noqa: B905 as long as one another; strict costs

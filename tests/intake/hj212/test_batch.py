@@ -115,6 +115,7 @@ AREAS = [
     b" a-Rtd =1;a - Avg= 2 ;DATATIME=20260706103000",
     b"-Rtd=1;a-=2;-=3;=4;a=5",
     b"a-Rtd=1;-Rtd=2; -Rtd=3",
+    b"a-Rtd=1; a-Rtd=3;a-Rtd=2",
     b"a-Rtd-x=1;a-Rtd=2",
     "a-Info=零点;b-Rtd=1;零-Rtd=2".encode(),
     "a-Info=零点;b-Rtd=1".encode("gbk"),

@@ -123,6 +123,11 @@ def test_glued_items_are_shown_as_sent_and_reported():
     assert frame.warnings == ["glued:w20143-Flag"]
 
 
+def test_an_item_without_a_code_is_kept_wherever_it_stands():
+    first, later = (decode(framed(b"ST=31;CN=2011;CP=&&" + area + b"&&")) for area in (b"-Rtd=1;a=2", b"a=2;-Rtd=1"))
+    assert first.factors == later.factors == {"": {"Rtd": "1"}}
+
+
 def test_blanks_around_names_and_empty_items_do_no_harm():
     frame = read("ST=22;CN=2011;CP=&&DataTime=20240101000000; a01001-Rtd=1.0 ,;a01002-Rtd=2;&&")
     assert frame.factors == {"a01001": {"Rtd": "1.0 "}, "a01002": {"Rtd": "2"}}

@@ -1,10 +1,10 @@
 """The enciphered data area of HJ 212-2025."""
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from ceguan.intake.hj212 import sm4
+from ceguan.intake.hj212 import crc, sm4
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.crc import DIALECTS
 from ceguan.intake.hj212.frame import decode, encode, framed, of_chunk, quick_head
@@ -178,6 +178,8 @@ def ciphertext_with_marks(draw):
     area = draw(st.lists(st.one_of(st.sampled_from(MARKS), st.binary(min_size=1, max_size=40)), max_size=12))
     body = b"\xe4" + b"".join(area).replace(b"##", b"##x")
     segment = b"ST=31;CN=2011;MN=1;Flag=9;CP=&&" + body + b"&&"
+    line = segment.partition(b"&&30C0\r\n")[0] + b"&&"  # once in 256 the sum of an inner line would fit, too
+    assume(crc.dialect_of(line, b"30C0") is None)
     return b"##%04d" % len(segment) + segment + draw(st.sampled_from([b"2200", b"B541", b"b5c1"]))
 
 
