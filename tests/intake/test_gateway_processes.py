@@ -38,7 +38,7 @@ class Gateways:
     def serving(self):
         return {one["pid"]: one for one in self.beat().get("processes", ()) if not one["draining"]}
 
-    def wait(self, condition, seconds=30):
+    def wait(self, condition, seconds=60):
         end = time.monotonic() + seconds
         while not (found := condition()):
             assert time.monotonic() < end, f"it did not happen in time: {self.beat()}"
