@@ -443,8 +443,95 @@ class NoiseLimit(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseEmission(Row):
+    """Limit at the boundary (Leq), indoors (Leq) or in an octave band indoors of GB 12348 and GB 22337.
+
+    `kind`: boundary, indoor, octave. `room`: A (sleep), B (day use), "" at the boundary. `band` centre [Hz].
+    """
+
+    table_file: ClassVar[str] = "noise_emissions.csv"
+    kind: str
+    zone: str
+    room: str
+    band: float | None
+    unit: str
+    day: float
+    night: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseRule(Row):
+    """A number of the measuring and judging of noise that is no limit of a zone; `low`–`high` where it holds."""
+
+    table_file: ClassVar[str] = "noise_rules.csv"
+    rule: str
+    low: float | None
+    high: float | None
+    value: float | None
+    unit: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseGrade(Row):
+    """Grade of the mean level of a city's grid (regional) or roads (traffic), up to and with `upto` (None: above)."""
+
+    table_file: ClassVar[str] = "noise_grades.csv"
+    kind: str
+    period: str  # day, night
+    grade: int
+    zh: str
+    en: str
+    unit: str
+    upto: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqiClass(Row):
+    """Class of the ecological quality index: `low` ≤ EQI < `high`."""
+
+    table_file: ClassVar[str] = "eqi_classes.csv"
+    level: int
+    zh: str
+    en: str
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqiWeight(Row):
+    """Weight of a first-level index in the EQI; `inverse` 1: 100 - index counts. The levels below were not found."""
+
+    table_file: ClassVar[str] = "eqi_weights.csv"
+    item: str
+    zh: str
+    en: str
+    weight: float
+    inverse: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EqiChange(Row):
+    """Words for a change of the EQI: `low` ≤ |ΔEQI| < `high`."""
+
+    table_file: ClassVar[str] = "eqi_changes.csv"
+    step: int
+    low: float | None
+    high: float | None
+    better_zh: str
+    better_en: str
+    worse_zh: str
+    worse_en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmissionLimit(Row):
-    """Concentration limit of an emission standard. `basis`: converted (to `reference_o2` %) or measured."""
+    """Limit of an emission standard. `basis`: converted (to `reference_o2` %) or measured.
+
+    `code` "": HJ 212 has no factor of this name. `high` 0: not to be detected; infinite: only `low` is asked for.
+    `averaging`: 1h, 24h, measurement (mean of the samples), single (any value), "" (the source does not say).
+    """
 
     table_file: ClassVar[str] = "emission_limits.csv"
     medium: str  # gas, water
@@ -456,10 +543,88 @@ class EmissionLimit(Row):
     unit: str
     low: float | None
     high: float
-    averaging: str  # 1h, 24h
+    averaging: str
     basis: str
     reference_o2: float | None
     note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmissionRate(Row):
+    """GB 16297 limit of the rate at a listed stack height [m], for areas of class 2 and 3."""
+
+    table_file: ClassVar[str] = "emission_rates.csv"
+    number: int
+    item: str
+    height: float
+    unit: str
+    class2: float
+    class3: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmissionRule(Row):
+    """A step or number of an emission standard that is no concentration limit; `value` None: only that it holds."""
+
+    table_file: ClassVar[str] = "emission_rules.csv"
+    rule: str
+    value: float | None
+    unit: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Substitution(Row):
+    """What stands in for a missing hourly amount: the largest of the last `lookback` valid hours before the gap.
+
+    Chosen by the quarter's capture rate [%] and the length of the gap [h]; `lookback` None: nothing may stand in.
+    """
+
+    table_file: ClassVar[str] = "cems_substitution.csv"
+    cause: str  # out_of_control, invalid, any
+    zh: str
+    en: str
+    capture_from: float | None
+    capture_below: float | None
+    hours_from: int
+    hours_to: int | None
+    lookback: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorCheck(Row):
+    """What a monitor of a source may differ by: `low` ≤ reference < `high` [`of`] chooses the row.
+
+    `kind`: relative (difference / reference in %) or absolute.
+    """
+
+    table_file: ClassVar[str] = "monitor_checks.csv"
+    check: str
+    item: str
+    name: str
+    low: float | None
+    high: float | None
+    of: str
+    limit: float
+    unit: str
+    kind: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncineratorCap(Row):
+    """What an incinerator may do in the `states` marked (parted by blanks, "" in normal running)."""
+
+    table_file: ClassVar[str] = "incinerator_caps.csv"
+    industry: str  # hazardous, medical, domestic
+    quantity: str
+    states: str
+    cap: float
+    unit: str
+    period: str
+    zh: str
+    en: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -521,7 +686,18 @@ TABLES: tuple[type[Row], ...] = (
     AgriculturalSoil,
     ConstructionSoil,
     NoiseLimit,
+    NoiseEmission,
+    NoiseRule,
+    NoiseGrade,
+    EqiClass,
+    EqiWeight,
+    EqiChange,
     EmissionLimit,
+    EmissionRate,
+    EmissionRule,
+    Substitution,
+    MonitorCheck,
+    IncineratorCap,
     RadiationBackground,
     Validity,
     CalendarDay,

@@ -27,15 +27,26 @@ from ceguan.standards.tables import (
     ClosureTerm,
     ConstructionSoil,
     EmissionLimit,
+    EmissionRate,
+    EmissionRule,
+    EqiChange,
+    EqiClass,
+    EqiWeight,
     GroundwaterLimit,
     IaqiRow,
+    IncineratorCap,
+    MonitorCheck,
+    NoiseEmission,
+    NoiseGrade,
     NoiseLimit,
+    NoiseRule,
     NotInForce,
     RadiationBackground,
     Reactivity,
     SeawaterLimit,
     SensitiveGroup,
     SpearmanCritical,
+    Substitution,
     TableError,
     TrophicClass,
     TrophicItem,
@@ -70,7 +81,18 @@ KEYS = {
     AgriculturalSoil: ("kind", "item", "land"),
     ConstructionSoil: ("item",),
     NoiseLimit: ("zone",),
-    EmissionLimit: ("standard", "category", "code", "condition", "averaging"),
+    NoiseEmission: ("standard", "kind", "zone", "room", "band"),
+    NoiseRule: ("standard", "rule", "low"),
+    NoiseGrade: ("kind", "period", "grade"),
+    EqiClass: ("level",),
+    EqiWeight: ("item",),
+    EqiChange: ("step",),
+    EmissionLimit: ("standard", "category", "name", "condition", "averaging"),
+    EmissionRate: ("item", "height"),
+    EmissionRule: ("standard", "rule", "clause"),
+    Substitution: ("cause", "capture_below", "hours_from"),
+    MonitorCheck: ("standard", "check", "item", "low"),
+    IncineratorCap: ("industry", "quantity", "standard"),
     RadiationBackground: ("place",),
     Validity: ("scope", "standard"),
     CalendarDay: ("day",),
@@ -92,7 +114,8 @@ UNITS = {
         "度",
         "NTU",
     ),
-    *("dB(A)", "nGy/h", "℃", "m", "min", "h", "d", "%", "个", "项", "级", "类", "倍", "百分点", ""),
+    *("dB(A)", "dB", "nGy/h", "℃", "m", "min", "h", "d", "%", "个", "项", "级", "类", "倍", "百分点", ""),
+    *("kg/h", "μmol/mol", "ng TEQ/m³", "ng TEQ/L", "m/s", "mm", "s", "% FS", "次", "月"),
 }
 
 ALL = [pytest.param(row, id=row.where) for kind in TABLES for row in tables.rows(kind)]
@@ -369,16 +392,169 @@ def test_the_night_is_quieter(row):
     assert row.night < row.day
 
 
+@pytest.mark.parametrize("row", of(NoiseEmission))
+def test_a_noise_source_has_a_quieter_night_and_a_band_only_in_octaves(row):
+    assert row.night < row.day
+    assert row.kind in ("boundary", "indoor", "octave")
+    assert (row.band is not None) == (row.kind == "octave")
+    assert (row.room == "") == (row.kind == "boundary")
+
+
+@pytest.mark.parametrize("standard", ["GB 12348-2008", "GB 22337-2008"])
+def test_limits_of_noise_sources_loosen_from_zone_to_zone_and_tighten_with_frequency(standard):
+    rows = [row for row in tables.rows(NoiseEmission) if row.standard == standard]
+    assert len(rows) == 5 + 10 + 50, "five zones, two rooms in each, five bands in each room"
+    for kind, room, band in {(row.kind, row.room, row.band) for row in rows}:
+        same = sorted(
+            (row for row in rows if (row.kind, row.room, row.band) == (kind, room, band)), key=lambda r: r.zone
+        )
+        assert [row.zone for row in same] == list("01234")
+        assert [row.day for row in same] == sorted(row.day for row in same)
+        assert [row.night for row in same] == sorted(row.night for row in same)
+    for zone, room in {(row.zone, row.room) for row in rows if row.kind == "octave"}:
+        bands = sorted((r for r in rows if (r.kind, r.zone, r.room) == ("octave", zone, room)), key=lambda r: r.band)
+        assert [row.band for row in bands] == [31.5, 63, 125, 250, 500]
+        assert [row.day for row in bands] == sorted((row.day for row in bands), reverse=True)
+
+
+def test_the_correction_for_background_noise_covers_three_to_ten_decibel_once():
+    rows = [row for row in tables.rows(NoiseRule) if row.rule == "background"]
+    covered = [d for row in rows for d in range(int(row.low), int(row.high) + 1)]
+    assert covered == list(range(3, 11))
+    assert [row.value for row in rows] == [-3, -2, -1]
+
+
+@pytest.mark.parametrize("row", [*of(NoiseRule), *of(EmissionRule), *of(IncineratorCap), *of(Substitution)])
+def test_a_rule_is_told_in_both_languages(row):
+    assert row.zh
+    assert row.en
+
+
+@pytest.mark.parametrize("kind", ["regional", "traffic"])
+@pytest.mark.parametrize("period", ["day", "night"])
+def test_grades_of_city_noise_rise_to_the_last_without_a_bound(kind, period):
+    rows = [row for row in tables.rows(NoiseGrade) if (row.kind, row.period) == (kind, period)]
+    bounds = [row.upto for row in rows]
+    assert [row.grade for row in rows] == [1, 2, 3, 4, 5]
+    assert bounds[:-1] == sorted(bounds[:-1])
+    assert bounds[-1] is None
+    assert all(row.zh and row.en for row in rows)
+
+
+def test_the_classes_of_ecological_quality_join_and_their_weights_make_one():
+    classes = tables.rows(EqiClass)
+    assert [row.level for row in classes] == [1, 2, 3, 4, 5]
+    assert all(better.low == worse.high for better, worse in itertools.pairwise(classes))
+    assert sum(row.weight for row in tables.rows(EqiWeight)) == pytest.approx(1)
+    assert {row.trust for row in tables.rows(EqiWeight)} == {"unsure"}
+    changes = tables.rows(EqiChange)
+    assert all(a.high == b.low for a, b in itertools.pairwise(changes))
+    assert (changes[0].low, changes[-1].high) == (None, None)
+
+
 @pytest.mark.parametrize("row", of(EmissionLimit))
-def test_an_emission_limit_is_positive_and_says_how_to_compare(row):
-    assert row.high > 0
+def test_an_emission_limit_says_how_to_compare(row):
+    assert row.high >= 0
+    assert row.high > 0 or "不得检出" in row.note
+    assert row.high < float("inf") or row.low is not None
+    assert row.low is None or row.low < row.high
     assert row.medium in ("gas", "water")
-    assert row.code.startswith("a" if row.medium == "gas" else "w")
-    assert row.averaging in ("1h", "24h")
+    assert not row.code or row.code.startswith("a" if row.medium == "gas" else "w")
+    assert row.averaging in ("1h", "24h", "measurement", "single", "")
     assert row.basis in ("measured", "converted")
-    assert (row.low is not None) == (row.code == "w01001")
+    assert row.name
+    assert row.category_en.isascii()
     if row.basis == "converted":
         assert row.reference_o2 or row.note
+
+
+def limits_of(standard, category):
+    return {
+        (r.name, r.condition, r.averaging): r
+        for r in tables.rows(EmissionLimit)
+        if (r.standard, r.category) == (standard, category)
+    }
+
+
+@pytest.mark.parametrize(
+    ("standard", "strict", "loose"),
+    [
+        ("GB 18918-2002", "城镇污水处理厂 一级A标准", "城镇污水处理厂 一级B标准"),
+        ("GB 18918-2002", "城镇污水处理厂 一级B标准", "城镇污水处理厂 二级标准"),
+        ("GB 18918-2002", "城镇污水处理厂 二级标准", "城镇污水处理厂 三级标准"),
+        ("GB 8978-1996", "1998年后建设 一级", "1998年后建设 二级"),
+        ("GB 8978-1996", "1998年后建设 一级 其他排污单位", "1998年后建设 二级 其他排污单位"),
+        ("GB 8978-1996", "1998年后建设 二级 其他排污单位", "1998年后建设 三级 其他排污单位"),
+        ("GB 13271-2014", "特别排放限值 燃煤锅炉", "新建 燃煤锅炉"),
+        ("GB 4915-2013", "特别排放限值 水泥窑及窑尾余热利用系统", "水泥窑及窑尾余热利用系统"),
+        ("GB 31571-2015", "特别排放限值 工艺加热炉", "工艺加热炉"),
+        ("GB 31571-2015", "特别排放限值 直接排放", "直接排放"),
+        ("GB 31571-2015", "特别排放限值 间接排放", "间接排放"),
+        ("GB 37824-2019", "特别排放限值 涂料制造、油墨及胶粘剂制造", "涂料制造、油墨及胶粘剂制造"),
+    ],
+)
+def test_a_stricter_grade_is_never_looser(standard, strict, loose):
+    strict_rows, loose_rows = limits_of(standard, strict), limits_of(standard, loose)
+    shared = strict_rows.keys() & loose_rows.keys()
+    assert shared
+    for key in shared:
+        assert strict_rows[key].high <= loose_rows[key].high, f"{strict_rows[key].where} {loose_rows[key].where}"
+
+
+def test_a_daily_mean_is_never_allowed_more_than_an_hour():
+    by_average = defaultdict(dict)
+    for row in tables.rows(EmissionLimit):
+        by_average[row.standard, row.category, row.name, row.condition][row.averaging] = row.high
+    both = [limits for limits in by_average.values() if {"1h", "24h"} <= limits.keys()]
+    assert both
+    assert all(limits["24h"] <= limits["1h"] for limits in both)
+
+
+def test_gb_8978_has_its_tables():
+    """Table 1 has 13 items; table 4 has 56, in grades and industries."""
+    rows = [row for row in tables.rows(EmissionLimit) if row.standard == "GB 8978-1996"]
+    assert len([row for row in rows if row.clause == "表1"]) == 13
+    assert len({row.name for row in rows if row.clause == "表4"}) == 56
+
+
+def test_gb_16297_has_33_items_with_rates_that_rise_with_height():
+    rows = tables.rows(EmissionRate)
+    assert {row.number for row in rows} == set(range(1, 34))
+    for item in {row.item for row in rows}:
+        by_height = sorted((row for row in rows if row.item == item), key=lambda row: row.height)
+        for lower, higher in itertools.pairwise(by_height):
+            assert lower.class2 < higher.class2, higher.where
+            assert lower.class3 < higher.class3, higher.where
+        assert all(row.class2 < row.class3 for row in by_height), item
+
+
+@pytest.mark.parametrize("row", of(MonitorCheck))
+def test_what_a_monitor_may_differ_by_is_positive_and_says_of_what(row):
+    assert row.limit > 0
+    assert row.kind in ("relative", "absolute")
+    assert row.name
+    assert row.low is None or row.high is None or row.low < row.high
+
+
+@pytest.mark.parametrize("standard", ["HJ 75-2017", "HJ 355-2019"])
+def test_the_bands_of_a_check_cover_every_concentration_once(standard):
+    for item in {r.item for r in tables.rows(MonitorCheck) if (r.standard, r.check) == (standard, "accuracy")}:
+        bands = [r for r in tables.rows(MonitorCheck) if (r.standard, r.check, r.item) == (standard, "accuracy", item)]
+        bands.sort(key=lambda row: row.low or 0)
+        assert (bands[0].low, bands[-1].high) == (None, None)
+        assert all(a.high == b.low for a, b in itertools.pairwise(bands))
+
+
+@pytest.mark.parametrize("row", of(Substitution))
+def test_a_stand_in_needs_capture_of_at_least_75_percent(row):
+    assert (row.lookback is not None) == ((row.capture_from or 0) >= 75)
+
+
+@pytest.mark.parametrize("row", of(IncineratorCap))
+def test_a_cap_of_an_incinerator_is_positive_and_has_a_period(row):
+    assert row.cap > 0
+    assert row.period
+    assert row.industry in ("hazardous", "medical", "domestic")
 
 
 @pytest.mark.parametrize("row", of(RadiationBackground))
