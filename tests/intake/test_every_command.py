@@ -41,12 +41,14 @@ def devices(city, data):
             keys.enter(found[edition], KEY, city.users["analyst"], "初始密钥", clock.now())
         running.append(subprocess.Popen([sys.executable, "-m", "ceguan", "simulate", "hj212", *arguments],
                                         stdout=subprocess.DEVNULL))  # fmt: skip
-    wait_for(lambda: Line.objects.count() == 3, 60)
-    yield found
-    for one in running:
-        one.kill()
-        one.wait()
-    process.kill()
+    try:
+        wait_for(lambda: Line.objects.count() == 3, 60)
+        yield found
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+        process.kill()
 
 
 def test_every_command_of_every_edition_is_understood(devices, city):
