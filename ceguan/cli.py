@@ -14,6 +14,7 @@ VERBS = (
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
     "ceguan.intake.forward.cli",
+    "ceguan.store.relay_cli",
     "ceguan.watch.cli",
     "ceguan.evaluate",
     "ceguan.simulate.cli",

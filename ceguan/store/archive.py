@@ -144,7 +144,7 @@ class ArchiveWriter:
         self.folder = stream_folder(folder, stream)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._segment_bytes = segment_bytes
-        self._lock = _take_lock(self.folder, stream)
+        self._lock = take_lock(self.folder, stream)
         self._file = -1
         self._failed = False
         self._pending: list[bytes | memoryview | _Roll] = []
@@ -424,9 +424,25 @@ def segments(stream: Path) -> list[int]:
     return sorted(int(path.stem) for path in stream.glob("*.seg"))
 
 
-def sealed_segments(folder: Path, stream: int) -> list[SealedSegment]:
-    """The sealed segments of a stream, in order, with their chained hashes."""
-    return _read_sealed(stream_folder(folder, stream))
+def sealed_segments(folder: Path, stream: int, repair: bool = False) -> list[SealedSegment]:
+    """The sealed segments of a stream, in order, with their chained hashes; `repair`: as its one writer."""
+    return _read_sealed(stream_folder(folder, stream), repair)
+
+
+def intact_end(path: Path, known: int) -> int:
+    """Up to where a segment's records are whole, looked for from `known` (an end found before, or 0) on."""
+    offset = max(known, FIRST_OFFSET)
+    with open(path, "rb") as file:
+        if file.seek(0, os.SEEK_END) < FIRST_OFFSET:
+            return 0
+        chunk = CHUNK_BYTES
+        while data := os.pread(file.fileno(), chunk, offset):
+            records, end = _parse(data, offset, 0, 0)
+            if not records and len(data) < chunk:
+                break
+            chunk = chunk if records else 2 * chunk
+            offset = end
+    return offset
 
 
 def backlog(folder: Path, positions: dict[int, Position]) -> int:
@@ -476,7 +492,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _take_lock(folder: Path, stream: int) -> int:
+def take_lock(folder: Path, stream: int) -> int:
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
