@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ceguan.evaluate import air, air_components, air_days, ground, water, water_bodies, water_periods
+from ceguan.evaluate import air, air_components, air_days, ground, noise, water, water_bodies, water_periods
 
-SUBJECTS = (air, air_days, air_components, water, water_bodies, water_periods, ground)
+SUBJECTS = (air, air_days, air_components, water, water_bodies, water_periods, ground, noise)
 
 
 def add_parser(subparsers: Any) -> None:
