@@ -37,8 +37,8 @@ from ceguan.store.archive import (
 )
 from ceguan.store.database import Database, connect_reader
 from ceguan.store.errors import LedgerError, LedgerTakenError
+from ceguan.store.incoming import Added
 from ceguan.store.ledger import (
-    Added,
     BadFrame,
     Batch,
     Decision,

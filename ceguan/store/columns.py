@@ -87,10 +87,3 @@ def nan_as_absent(readings: pa.RecordBatch) -> pa.RecordBatch:
         for values in readings.columns
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=readings.schema)
-
-
-def rows(readings: pa.Table | Iterable[Sequence[object]]) -> Iterable[Sequence[object]]:
-    """Readings as rows in the order of READING_COLUMNS, whether they came as rows or as a table."""
-    if isinstance(readings, pa.Table):
-        return zip(*(readings[name].to_pylist() for name in READING_COLUMNS), strict=True)
-    return readings

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from numpy.typing import NDArray
+
 from ceguan.store import sqlite
 
 Row = Sequence[Any]
@@ -44,8 +46,11 @@ class Database(Protocol):
     def commits(self) -> int:
         """A number that is another one whenever somebody else has committed."""
 
-    def stage(self, rows: list[Row]) -> None:
-        """Put readings into the temporary table `incoming`, numbered `n` in their order; NaN becomes NULL."""
+    def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
+        """Append to `reading`: columns in the order of READING_COLUMNS, sorted by its key; NaN becomes NULL."""
+
+    def versions(self, keys: Sequence[tuple[int, int, int]]) -> Iterator[Row]:
+        """All stored versions, ascending, of the readings with these (series, kind, ts)."""
 
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """The rows of a query `… WHERE series = ? AND …` for each of the series, in the order given (ascending)."""

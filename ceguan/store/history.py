@@ -94,7 +94,7 @@ def scan(
     return columns.absent_as_nan(_readings(sql, arguments))
 
 
-def newest_of(files: Sequence[Path], keys: pa.Table) -> list[tuple[object, ...]]:
+def newest_of(files: Sequence[Path], keys: pa.Table) -> list[tuple[Any, ...]]:
     """The newest sealed version of each key (`series`, `kind`, `ts`) that is sealed at all, as reading rows."""
     if not files:
         return []

@@ -9,32 +9,20 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
 
-from ceguan.store import columns, history
 from ceguan.store.archive import Position
 from ceguan.store.database import Database, connect_writer
 from ceguan.store.errors import LedgerTakenError
-from ceguan.words import READING_COLUMNS
+from ceguan.store.incoming import Added, Newest, in_columns, take_in
 
 Row = Sequence[Any]
-CONTENT = slice(4, 10)
-"""Where value, zs, vmin, vmax, cou, flag stand in a reading row: two readings that agree there are the same."""
-
-
-class Added(NamedTuple):
-    """What became of the readings of one `add_readings`; new + same + len(changed) = rows given."""
-
-    new: int
-    same: int
-    changed: list[tuple[Any, ...]]  # the new versions, as reading rows with their `ver`
 
 
 class QualityRun(NamedTuple):
@@ -221,6 +209,7 @@ class Ledger:
         except BaseException:
             os.close(self._lock)
             raise
+        self._newest: Newest | None = None
 
     @contextmanager
     def batch(self) -> Iterator[Batch]:
@@ -228,8 +217,17 @@ class Ledger:
 
         The methods of `Store` read what has been committed: they see a batch only after its block has ended.
         """
-        with writing(self.connection):
-            yield Batch(self.connection, self.history)
+        try:
+            with writing(self.connection):
+                yield Batch(self.connection, self.history, self._known)
+        except BaseException:
+            self._newest = None  # what was undone, or written by whoever took over, must be asked again
+            raise
+
+    def _known(self) -> Newest:
+        if self._newest is None:
+            self._newest = Newest(self.connection)
+        return self._newest
 
     def positions(self) -> dict[int, Position]:
         """How far each archive stream has been materialised."""
@@ -254,9 +252,10 @@ class Ledger:
 class Batch:
     """What one transaction of the ledger can take in. Get one from `Ledger.batch()`."""
 
-    def __init__(self, connection: Database, history_folder: Path) -> None:
+    def __init__(self, connection: Database, history_folder: Path, newest: Callable[[], Newest]) -> None:
         self._db = connection
         self._history = history_folder
+        self._newest = newest
 
     def add_readings(self, readings: pa.Table | Iterable[Row]) -> Added:
         """Take in readings (rows or table in the order of READING_COLUMNS; `ver` is ignored, NaN or None = absent).
@@ -264,23 +263,8 @@ class Batch:
         Idempotent: a reading whose newest version has the same value, zs, vmin, vmax, cou and flag is a no-op; one that
         differs becomes the next version – also when its month is sealed. Rows of one call are taken in their order.
         """
-        rows = list(columns.rows(readings))
-        if not rows:
-            return Added(0, 0, [])
-        self._stage(rows)
-        known = self._sealed_versions()
-        fresh = (
-            "AND NOT EXISTS (SELECT 1 FROM sealed_known s WHERE (s.series, s.kind, s.ts) = (i.series, i.kind, i.ts))"
-        )
-        new = self._db.execute(
-            f"""INSERT INTO reading
-                SELECT series, kind, ts, 0, value, zs, vmin, vmax, cou, flag, recv, frame FROM incoming i
-                WHERE true {fresh if known else ""} ORDER BY series, kind, ts, n
-                ON CONFLICT DO NOTHING"""
-        ).rowcount
-        changed = self._new_versions(known) if new < len(rows) else []
-        self._keep_latest(all_new=new == len(rows))
-        return Added(new, len(rows) - new - len(changed), changed)
+        given = in_columns(readings)
+        return take_in(self._db, self._history, self._newest(), given)
 
     def add_flags(self, run: QualityRun, flags: Sequence[Flag]) -> int:
         """Record a test run and its outcomes other than PASS. Returns how many flag rows that made.
@@ -444,79 +428,6 @@ class Batch:
             "INSERT INTO note VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, _json(value))
         )
 
-    def _stage(self, rows: list[Row]) -> None:
-        """Put the rows where SQL can work on them as a set."""
-        self._db.stage(rows)
-        self._db.execute(
-            """CREATE TEMP TABLE IF NOT EXISTS sealed_known
-               (series INTEGER, kind INTEGER, ts INTEGER, UNIQUE (series, kind, ts))"""
-        )
-        self._db.execute("DELETE FROM sealed_known")
-
-    def _sealed_versions(self) -> dict[tuple[int, int, int], tuple[Any, ...]]:
-        """Newest sealed version of each incoming reading whose month is sealed; also lists them in `sealed_known`."""
-        wanted = self._db.execute(
-            """SELECT DISTINCT i.series, i.kind, i.ts, m.path FROM in_force m JOIN incoming i
-               ON i.ts >= m.ts_from AND i.ts < m.ts_to""".replace("in_force", MANIFEST_IN_FORCE)
-        ).fetchall()
-        if not wanted:
-            return {}
-        keys = pa.table(
-            dict(zip(("series", "kind", "ts"), zip(*(row[:3] for row in wanted), strict=True), strict=True))
-        )
-        files = [self._history / path for path in sorted({row[3] for row in wanted})]
-        known = {row[:3]: row for row in history.newest_of(files, keys)}
-        self._db.executemany("INSERT INTO sealed_known VALUES (?, ?, ?)", known)
-        return known  # type: ignore[return-value]
-
-    def _new_versions(self, known: dict[tuple[int, int, int], tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        """Go through the readings that differ from the newest version, in their order, and append versions."""
-        differs = " OR ".join(f"i.{name} IS NOT r.{name}" for name in READING_COLUMNS[CONTENT])
-        newest = "(SELECT max(ver) FROM reading v WHERE (v.series, v.kind, v.ts) = (i.series, i.kind, i.ts))"
-        arrived = self._db.execute(
-            f"""WITH differing AS (
-                    SELECT i.series, i.kind, i.ts FROM incoming i JOIN reading r
-                    ON (r.series, r.kind, r.ts) = (i.series, i.kind, i.ts) AND r.ver = {newest} WHERE {differs}
-                    UNION SELECT * FROM sealed_known)
-                SELECT {", ".join(f"i.{name}" for name in READING_COLUMNS)}
-                FROM differing JOIN incoming i USING (series, kind, ts) ORDER BY i.series, i.kind, i.ts, i.n"""
-        ).fetchall()
-        added = []
-        for key, rows in groupby(arrived, key=lambda row: row[:3]):
-            current = self._newest(key) or known[key]
-            for row in rows:
-                if row[CONTENT] != current[CONTENT]:
-                    current = (*key, current[3] + 1, *row[4:])
-                    added.append(current)
-        self._db.executemany(f"INSERT INTO reading VALUES ({_marks(12)})", added)
-        return added
-
-    def _newest(self, key: tuple[int, int, int]) -> tuple[Any, ...] | None:
-        sql = "SELECT * FROM reading WHERE series = ? AND kind = ? AND ts = ? ORDER BY ver DESC LIMIT 1"
-        row: tuple[Any, ...] | None = self._db.execute(sql, key).fetchone()
-        return row
-
-    def _keep_latest(self, all_new: bool) -> None:
-        """Bring `latest` up to date; rows it changes get a new stamp, by which readers find them."""
-        if all_new:
-            names = ", ".join("0 AS ver" if name == "ver" else f"i.{name}" for name in READING_COLUMNS)
-            newest = f"""SELECT {names}
-                FROM (SELECT series, kind, max(ts) AS ts FROM incoming GROUP BY series, kind) top
-                JOIN incoming i USING (series, kind, ts)"""
-        else:
-            names = ", ".join(f"r.{name}" for name in READING_COLUMNS)
-            newest = f"""SELECT {names}
-                FROM (SELECT series, kind, max(ts) AS ts FROM incoming GROUP BY series, kind) top
-                JOIN reading r USING (series, kind, ts)
-                WHERE r.ver = (SELECT max(ver) FROM reading v
-                               WHERE (v.series, v.kind, v.ts) = (r.series, r.kind, r.ts))"""
-        updates = ", ".join(f"{name} = excluded.{name}" for name in (*READING_COLUMNS[2:], "stamp"))
-        self._db.execute(
-            f"""INSERT INTO latest SELECT *, (SELECT ifnull(max(stamp), 0) + 1 FROM latest) FROM ({newest}) n WHERE true
-                ON CONFLICT (series, kind) DO UPDATE SET {updates}
-                WHERE excluded.ts > latest.ts OR (excluded.ts = latest.ts AND excluded.ver > latest.ver)"""
-        )
-
     def _flags_in_force(self, run: QualityRun) -> dict[int, tuple[Any, ...]]:
         """ts → (turn, ver, version, outcome, params, evidence) of the newest row of this test."""
         sql = """SELECT ts, turn, ver, version, outcome, params, evidence FROM flag
@@ -566,10 +477,6 @@ class Batch:
             (verdict.rule, verdict.point, verdict.ts, number),
         )
         return StoredVerdict(verdict, int(number), ver, previous)
-
-
-MANIFEST_IN_FORCE = """(SELECT * FROM manifest newest WHERE generation =
-    (SELECT max(generation) FROM manifest other WHERE other.month = newest.month))"""
 
 
 def positions(connection: Database) -> dict[int, Position]:

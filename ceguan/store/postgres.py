@@ -13,7 +13,9 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 from psycopg.pq import TransactionStatus
 
 from ceguan.store import history
@@ -24,8 +26,6 @@ from ceguan.words import READING_COLUMNS
 Row = Sequence[Any]
 WRITER = 0x43454755  # "CEGU": the advisory lock of the one writer
 MIGRATING = WRITER + 1
-_FLOATS = ("value", "zs", "vmin", "vmax", "cou")
-_TYPES = {name: "double precision" if name in _FLOATS else "bigint" for name in READING_COLUMNS} | {"flag": "text"}
 
 SPEECH: tuple[tuple[str, str], ...] = (
     (r"%", "%%"),
@@ -117,18 +117,24 @@ class Connection:
         found = self.execute("SELECT n FROM commits").fetchone()
         return int(found[0]) if found else 0
 
-    def stage(self, rows: list[Row]) -> None:
-        wide = ", ".join(f"{name} {_TYPES[name]}" for name in READING_COLUMNS)
-        self.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (n BIGINT GENERATED ALWAYS AS IDENTITY, {wide})")
-        self.execute("TRUNCATE incoming RESTART IDENTITY")
-        self._partitions({history.month_of(ts) for ts in {row[2] // 3600 * 3600 for row in rows if row[2] is not None}})
-        with (
-            self._link.cursor() as cursor,
-            cursor.copy(f"COPY incoming ({', '.join(READING_COLUMNS)}) FROM STDIN") as copy,
-        ):
-            for row in rows:
+    def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
+        """By COPY, into the partitions of their months."""
+        months = {history.month_of(day * 86400) for day in np.unique((columns[2] + 28800) // 86400).tolist()}
+        self._partitions(months)
+        names = ", ".join(READING_COLUMNS)
+        with self._link.cursor() as cursor, cursor.copy(f"COPY reading ({names}) FROM STDIN") as copy:
+            for row in zip(*(column.tolist() for column in columns), strict=True):
                 copy.write_row([None if cell != cell else cell for cell in row])
-        self.execute("ANALYZE incoming")
+
+    def versions(self, keys: Sequence[tuple[int, int, int]]) -> Iterator[Row]:
+        wanted = [list(column) for column in zip(*keys, strict=True)]
+        return iter(
+            self._link.execute(
+                """SELECT r.* FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS w (series, kind, ts)
+                   JOIN reading r USING (series, kind, ts) ORDER BY r.series, r.kind, r.ts, r.ver""",
+                wanted,
+            )
+        )
 
     def _partitions(self, months: set[str]) -> None:
         for month in sorted(months):

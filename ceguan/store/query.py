@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ceguan.store import columns, history
 from ceguan.store.database import Database
-from ceguan.store.ledger import MANIFEST_IN_FORCE, Fill
+from ceguan.store.incoming import MANIFEST_IN_FORCE
+from ceguan.store.ledger import Fill
 from ceguan.words import READING_COLUMNS, Outcome
 
 Versions = Literal["force", "all"]

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from ceguan.store import columns, history
 from ceguan.store.database import Database
-from ceguan.store.ledger import MANIFEST_IN_FORCE, Ledger, writing
+from ceguan.store.incoming import MANIFEST_IN_FORCE
+from ceguan.store.ledger import Ledger, writing
 from ceguan.words import READING_COLUMNS
 
 BATCH_ROWS = 100_000

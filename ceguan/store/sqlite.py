@@ -8,6 +8,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from ceguan.store.schema import MIGRATIONS, migrate
 from ceguan.words import READING_COLUMNS
 
@@ -26,12 +28,19 @@ class Connection(sqlite3.Connection):
     def commits(self) -> int:
         return int(self.execute("PRAGMA data_version").fetchone()[0])
 
-    def stage(self, rows: list[Row]) -> None:
-        names = ", ".join(READING_COLUMNS)
-        self.execute(f"CREATE TEMP TABLE IF NOT EXISTS incoming (n INTEGER PRIMARY KEY, {names})")
-        self.execute("DELETE FROM incoming")
+    def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         marks = ", ".join("?" * len(READING_COLUMNS))
-        self.executemany(f"INSERT INTO incoming ({names}) VALUES ({marks})", rows)
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        self.executemany(f"INSERT INTO reading VALUES ({marks})", rows)
+
+    def versions(self, keys: Sequence[tuple[int, int, int]]) -> Iterator[Row]:
+        self.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (series INTEGER, kind INTEGER, ts INTEGER)")
+        self.execute("DELETE FROM wanted")
+        self.executemany("INSERT INTO wanted VALUES (?, ?, ?)", keys)
+        return self.execute(
+            """SELECT r.* FROM wanted w CROSS JOIN reading r ON (r.series, r.kind, r.ts) = (w.series, w.kind, w.ts)
+               ORDER BY w.rowid, r.ver"""
+        )
 
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """Series by series: the primary key gives the order, nothing is sorted."""

@@ -31,7 +31,6 @@ def append(folder: Path, out: Connection) -> None:
 def take_in(folder: Path, out: Connection) -> None:
     """Take in the archive in small batches; each record makes readings and is counted once. Begins anew at the end."""
     with Store(folder, write=True) as store:
-        out.send("begun")
         while True:
             for record in store.arrivals():
                 first = int(record.payload) * VALUES_PER_RECORD
@@ -39,6 +38,7 @@ def take_in(folder: Path, out: Connection) -> None:
                     batch.add_readings([reading(1, (first + i) * 3600, first + i) for i in range(VALUES_PER_RECORD)])
                     batch.note("taken in", (store.ledger.note("taken in") or 0) + 1)
                     batch.move({record.ref.stream: record.after})
+                out.send("one more")
             time.sleep(0.001)
 
 

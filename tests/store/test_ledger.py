@@ -50,8 +50,8 @@ def decide(store: Store, *decisions: Decision) -> list[int]:
 
 
 def test_the_same_reading_again_is_a_no_op(store: Store) -> None:
-    assert add(store, reading(1, MARCH, 5.0)) == (1, 0, [])
-    assert add(store, reading(1, MARCH, 5.0, recv=MARCH + 9 * HOUR, frame=2)) == (0, 1, [])
+    assert add(store, reading(1, MARCH, 5.0))[:3] == (1, 0, [])
+    assert add(store, reading(1, MARCH, 5.0, recv=MARCH + 9 * HOUR, frame=2))[:3] == (0, 1, [])
     assert store.readings([1], 2, MARCH, MARCH + 1, versions="all")["frame"].to_pylist() == [1]
 
 
@@ -74,14 +74,14 @@ def test_versions_within_one_batch_follow_its_order(store: Store) -> None:
 
 
 def test_absent_stays_absent_and_zero_is_not_absent(store: Store) -> None:
-    assert add(store, reading(1, MARCH, NAN)) == (1, 0, [])
-    assert add(store, reading(1, MARCH, NAN)) == (0, 1, [])
+    assert add(store, reading(1, MARCH, NAN))[:3] == (1, 0, [])
+    assert add(store, reading(1, MARCH, NAN))[:3] == (0, 1, [])
     assert len(add(store, reading(1, MARCH, 0.0)).changed) == 1
     assert values(store) == [0.0]
 
 
 def test_a_row_that_cannot_be_kept_is_refused_not_skipped(store: Store) -> None:
-    with pytest.raises(REFUSED):
+    with pytest.raises(ValueError, match="ts"):
         add(store, reading(1, MARCH, 5.0), (1, 2, None, 0, 1.0, NAN, NAN, NAN, NAN, "N", 1, 1))
     assert values(store) == []
 
@@ -90,7 +90,7 @@ def test_a_table_is_taken_in_like_rows(store: Store) -> None:
     add(store, reading(1, MARCH, 5.0), reading(2, MARCH, NAN))
     table = store.readings([1, 2], 2, MARCH, MARCH + 1, versions="all")
     with store.ledger.batch() as batch:
-        assert batch.add_readings(table) == (0, 2, [])
+        assert batch.add_readings(table)[:3] == (0, 2, [])
 
 
 def test_what_was_known_at_a_date_can_be_asked(store: Store) -> None:
