@@ -11,6 +11,7 @@ from ceguan import __version__
 
 VERBS = (
     "ceguan.operate",
+    "ceguan.operate.archive",
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
     "ceguan.intake.forward.cli",

@@ -58,6 +58,7 @@ SETTINGS = (
     Setting("nats_replicas", 3, "归档字节在 NATS 集群里的份数。"),
     Setting("nats_keep_days", 7, "NATS 里最多保留这么多天；中心停机更久时网关机器上仍有原件。"),
     Setting("relay_keep_days", -1.0, "中心确认后，网关机器上的归档段再留这么多天即删；-1 为从不删除。"),
+    Setting("archive_digest", "sha256", "帧归档见证行的摘要：sha256；sm3+sha256 另加国密 SM3（GB/T 32905-2016）。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),
     Setting("late_hours", 2, "晚于区间结束这么多小时到达的数据记为迟到。"),

@@ -510,11 +510,15 @@ def _read_sealed(folder: Path, repair: bool = False) -> list[SealedSegment]:
     path = folder / "segments.jsonl"
     if not path.exists():
         return []
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if repair and whole < len(data):
-        os.truncate(path, whole)
-    return [SealedSegment(**json.loads(line)) for line in data[:whole].splitlines()]
+    if repair:
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+    return [SealedSegment(**json.loads(line)) for line in whole_lines(path)]
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file without their ends; none when it is not there. A last line that is unfinished is left out."""
+    data = path.read_bytes() if path.exists() else b""
+    return data[: data.rfind(b"\n") + 1].splitlines()
 
 
 def read_stream(folder: Path, stream: int, position: Position) -> Iterator[list[Record]]:
@@ -544,7 +548,7 @@ def _read_segment(path: Path, start: FrameRef, final: bool) -> Iterator[list[Rec
             elif len(data) == chunk:
                 chunk *= 2
             else:
-                skipped = _next_intact(data, 1)
+                skipped = next_intact(data, 1)
                 if skipped is None and not final:
                     return
                 offset += skipped if skipped is not None else len(data)
@@ -597,7 +601,7 @@ def _survey(data: bytes, stream: int, number: int) -> _Survey:
             times = [*times[:1], records[0].recv, records[-1].recv]
         elif end + block < len(data):
             block *= 2
-        elif (skipped := _next_intact(data[end:], 1)) is not None:
+        elif (skipped := next_intact(data[end:], 1)) is not None:
             damaged.append(end)
             end, block = end + skipped, CHUNK_BYTES
         else:
@@ -605,7 +609,7 @@ def _survey(data: bytes, stream: int, number: int) -> _Survey:
     return _Survey(count, times[0] if times else None, times[-1] if times else None, end, damaged)
 
 
-def _next_intact(data: bytes, begin: int) -> int | None:
+def next_intact(data: bytes, begin: int) -> int | None:
     """Offset of the first intact record at or after `begin`, or None."""
     at = data.find(MARK, begin + 4)
     while at >= 0:

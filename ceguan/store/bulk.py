@@ -99,3 +99,27 @@ def _build(head, data, starts, ends, sources, lengths, limits, tables, out):
         for k in range(4):
             out[at + k] = (crc >> (8 * k)) & 255
         at, source = end, source + origin
+
+
+def walk(data: bytes | memoryview, begin: int) -> tuple[list[int], int]:
+    """Where the intact records from `begin` on begin, up to the first that is not; and the offset behind the last."""
+    content = np.frombuffer(data, np.uint8)
+    starts = np.empty(max(0, len(content) - begin) // _HEADER, np.int64)
+    count, end = _walk(content, begin, *np.frombuffer(MARK, np.uint8), _TABLES, starts)
+    return starts[:count].tolist(), int(end)
+
+
+@compiled("Tuple((i8, i8))(Array(u1, 1, 'C', readonly=True), i8, u1, u1, i8[:, ::1], i8[::1])")
+def _walk(data, begin, mark, mark2, tables, starts):
+    at, count = begin, 0
+    while at + _HEADER <= len(data):
+        length = data[at + 8] | data[at + 9] << 8 | data[at + 10] << 16 | data[at + 11] << 24
+        end = at + _HEADER + data[at + 7] + length
+        crc = data[at] | data[at + 1] << 8 | data[at + 2] << 16 | data[at + 3] << 24
+        if data[at + 4] != mark or data[at + 5] != mark2 or end > len(data):
+            break
+        if _crc32(data, at + 4, end, tables) != crc:
+            break
+        starts[count] = at
+        at, count = end, count + 1
+    return count, at

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ HEARTBEAT = "clockwork.json"
 MOST_PAUSE = 60.0
 NOTICE_SECONDS = 2.0
 SEAL_SECONDS = 3600.0
+EVIDENCE_SECONDS = 60.0
 
 
 def add_parser(verbs: Any) -> None:
@@ -72,8 +74,12 @@ class Loop:
 
     def run(self, once: bool = False) -> int:
         """Returns 0, or with `once` 1 when a step failed."""
-        notices = threading.Thread(target=self._notices, daemon=True)
-        notices.start()
+        beside = [
+            threading.Thread(target=self._beside, args=work, daemon=True)
+            for work in (("发送通知", self._notices, NOTICE_SECONDS), ("归档作证", self._evidence, EVIDENCE_SECONDS))
+        ]
+        for thread in beside:
+            thread.start()
         while not self._stop.is_set():
             report = self._step()
             if once and (report is None or report.caught_up):
@@ -83,7 +89,8 @@ class Loop:
                 self._stop.wait(min(MOST_PAUSE, 2.0**self._falls))
             elif report.caught_up:
                 self._stop.wait(float(self._settings.clockwork_seconds))
-        notices.join(timeout=10)
+        for thread in beside:
+            thread.join(timeout=10)
         self._heartbeat.end()
         return int(self._falls > 0)
 
@@ -113,19 +120,33 @@ class Loop:
         path = self._clockwork.store.seal(months[0], now)
         log.info("已封存 %s：%s", months[0], path)
 
-    def _notices(self) -> None:
-        """Send what is due, in a thread of its own: a slow mail server must not hold up the ledger."""
+    def _beside(self, what: str, work: Callable[[], object], every: float) -> None:
+        """Work in a thread of its own: neither a slow mail server nor hashing may hold up the ledger."""
         from django.db import connection
 
-        from ceguan.watch import notices
-
+        said = ""
         while not self._stop.is_set():
             try:
-                notices.step(self._settings, clock.now())
-            except Exception:  # shown in the log; the next round tries again
-                log.exception("发送通知失败")
-            self._stop.wait(NOTICE_SECONDS)
+                work()
+                said = ""
+            except Exception as error:  # shown in the log and on the page; the next round tries again
+                log.exception("%s失败", what)
+                cause = f"{what}失败：{error}"
+                if cause != said:
+                    self._heartbeat.note(clock.now(), cause)
+                said = cause
+            self._stop.wait(every)
         connection.close()
+
+    def _notices(self) -> None:
+        from ceguan.watch import notices
+
+        notices.step(self._settings, clock.now())
+
+    def _evidence(self) -> None:
+        from ceguan.watch import evidence
+
+        evidence.step(self._settings, clock.now())
 
 
 class Heartbeat:
@@ -163,9 +184,13 @@ class Heartbeat:
             self._backlog = report.backlog_bytes
             self._write()
 
+    def note(self, now: float, cause: str) -> None:
+        """Something beside the steps went wrong: shown with the next beat."""
+        self._errors.append({"at": f"{beijing(now):%Y-%m-%d %H:%M:%S}", "cause": cause})
+
     def failed(self, now: float, cause: str) -> None:
         """Record a step that raised."""
-        self._errors.append({"at": f"{beijing(now):%Y-%m-%d %H:%M:%S}", "cause": cause})
+        self.note(now, cause)
         self._state |= {"at": now, "failing": True}
         self._write()
 

@@ -1,0 +1,123 @@
+"""`ceguan archive …`: verify the frame archive, print and note where its chains end, make proof lines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ceguan import clock, operate, settings
+from ceguan.store import archive, proofs, verify
+from ceguan.store.proofs import Head
+
+
+def add_parser(verbs: argparse._SubParsersAction) -> None:
+    text = "帧归档：核验、链头、见证行"
+    kinds = verbs.add_parser("archive", help=text, description=text).add_subparsers(metavar="命令", required=True)
+    check = operate._verb(kinds, "verify", "逐段核验归档的哈希链，指出第一处断裂；完好返回 0，断裂返回 1", _verify)
+    check.add_argument("--stream", type=int, metavar="N", help="只核验这个归档流")
+    check.add_argument("--heads", type=Path, metavar="FILE", help="archive head 打印并另存的链头：须仍在链中")
+    check.add_argument("--noted", action="store_true", help="留痕中每天记下的链头也须仍在链中")
+    check.add_argument("--full", action="store_true", help="默克尔根也重算，慢数倍")
+    operate._verb(kinds, "head", "打印各归档流的链头（每行一个 JSON），请另存于平台之外", lambda args: _head())
+    operate._verb(kinds, "prove", "为已封存而没有见证行的段补做见证行", lambda args: _prove())
+
+
+def _verify(args: argparse.Namespace) -> int:
+    """0 when every stream holds, 1 when one is broken, 2 when nothing could be verified."""
+    folder = settings.load().folder / "archive"
+    found = archive.streams(folder) if args.stream is None else [args.stream]
+    try:
+        noted = (_read_heads(args.heads) if args.heads else []) + (_noted_heads() if args.noted else [])
+    except (OSError, ValueError, TypeError) as error:
+        return _failed(f"链头读不出：{error}")
+    absent = [stream for stream in found if not archive.stream_folder(folder, stream).is_dir()]
+    if args.stream is not None and absent:
+        return _failed(f"没有归档流 {args.stream}；现有：{archive.streams(folder)}")
+    gone = {head.stream for head in noted} - set(archive.streams(folder))
+    for stream in sorted(gone) if args.stream is None else ():
+        print(f"归档流 {stream} 整个不在了：记下过它的链头")
+    broken = bool(gone) and args.stream is None
+    with Bar(sum(_size(archive.stream_folder(folder, stream)) for stream in found)) as advance:
+        results = [
+            verify.verify(folder, stream, [head for head in noted if head.stream == stream], advance, args.full)
+            for stream in found
+        ]
+    for result in results:
+        _say(result)
+    return int(broken or any(result.broken for result in results))
+
+
+def _say(result: verify.Verified) -> None:
+    if result.broken:
+        print(result.broken)
+        return
+    print(
+        f"归档流 {result.stream} 完好：封存 {result.sealed} 段（{result.proved} 段有见证行），"
+        f"{result.records} 条记录，{result.bytes} 字节"
+    )
+    for segment, offset in result.damaged:
+        print(f"  段 {segment} 偏移 {offset}：封存之前已损坏（断电或磁盘），封存之后未变")
+    if result.unfinished:
+        print(f"  末尾 {result.unfinished} 字节未写完，从未应答")
+
+
+def _head() -> int:
+    for head in proofs.heads(settings.load().folder / "archive"):
+        print(json.dumps(head._asdict()))
+    return 0
+
+
+def _prove() -> int:
+    values = settings.load()
+    try:
+        count = proofs.prove_all(values.folder / "archive", clock.now(), values.archive_digest)
+    except (archive.ArchiveError, settings.SettingError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"新做见证行 {count} 条")
+    return 0
+
+
+def _read_heads(path: Path) -> list[Head]:
+    return [Head(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def _noted_heads() -> list[Head]:
+    operate._django()
+    from ceguan.watch import evidence
+
+    return [head for _, head in evidence.noted()]
+
+
+class Bar:
+    """A progress bar on the terminal's error channel; calls take bytes done."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=console, disable=not console.is_terminal
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._bar.start()
+        return lambda size: self._bar.advance(self._task, size)
+
+    def __exit__(self, *_: Any) -> None:
+        self._bar.stop()
+
+
+def _size(stream: Path) -> int:
+    return sum(path.stat().st_size for path in stream.glob("*.seg"))
+
+
+def _failed(cause: str) -> int:
+    print(cause, file=sys.stderr)
+    return 2

@@ -1,0 +1,48 @@
+"""`ceguan archive` on the command line: what it says, and with which exit code."""
+
+import json
+
+from ceguan.store import ArchiveWriter, RecordKind, archive
+from tests.operate.test_serve import ceguan
+
+
+def fill(data, count=60):
+    with ArchiveWriter(data / "archive", 3, 2048) as writer:
+        for number in range(count):
+            writer.append(RecordKind.FRAME, 1.5 + number, "10.0.0.7:51234", b"%0100d" % number)
+
+
+def test_verify_says_what_holds_and_names_the_first_break(data):
+    fill(data)
+    done = ceguan("archive", "verify", data=data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "归档流 3 完好：封存 4 段" in done.stdout
+    path = archive.segment_path(data / "archive" / "0003", 2)
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    done = ceguan("archive", "verify", "--stream", "3", data=data)
+    assert done.returncode == 1
+    assert "归档流 3 断于段 2 偏移 64" in done.stdout
+
+
+def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_off(data, tmp_path_factory):
+    fill(data)
+    kept = tmp_path_factory.mktemp("elsewhere") / "heads.jsonl"
+    kept.write_text(ceguan("archive", "head", data=data).stdout)
+    assert json.loads(kept.read_text())["open_segment"] == 4
+    assert ceguan("archive", "verify", "--heads", kept, data=data).returncode == 0
+    archive.segment_path(data / "archive" / "0003", 4).unlink()
+    assert ceguan("archive", "verify", data=data).returncode == 0
+    done = ceguan("archive", "verify", "--heads", kept, data=data)
+    assert done.returncode == 1
+    assert "归档流 3 断于段 4" in done.stdout
+
+
+def test_a_stream_that_is_not_there_and_a_digest_nobody_knows_are_refused(data):
+    fill(data)
+    assert ceguan("archive", "verify", "--stream", "9", data=data).returncode == 2
+    done = ceguan("archive", "prove", data=data, CEGUAN_ARCHIVE_DIGEST="md5")
+    assert done.returncode == 1
+    assert "sm3+sha256" in done.stderr
+    assert "4 条" in ceguan("archive", "prove", data=data, CEGUAN_ARCHIVE_DIGEST="sm3+sha256").stdout
