@@ -43,9 +43,15 @@ SETTINGS = (
     Setting("gateway_unsent_bytes", 262144, "对方不读应答、积压到这么多字节即断开。"),
     Setting("gateway_turn_bytes", 65536, "一条连接在一次组提交中最多收这么多字节，其余等下一次，使其他连接不受影响。"),
     Setting("gateway_max_connections", 20000, "每个网关进程同时接受的最大连接数。"),
-    Setting("gateway_address_connections", 5000, "每个网关进程对同一来源地址的最大连接数，超出的不接受；0 为不限。"),
     Setting(
-        "gateway_device_connections", 4, "每个网关进程对同一设备（MN）的最大连接数，超出时关闭最早的一条；0 为不限。"
+        "gateway_address_connections",
+        5000,
+        "每个网关进程对同一来源地址的最大连接数（N 个进程合计可达 N 倍），超出的不接受；0 为不限。",
+    ),
+    Setting(
+        "gateway_device_connections",
+        4,
+        "每个网关进程对同一设备（MN）的最大连接数（N 个进程合计可达 N 倍），超出时关闭最早的一条；0 为不限。",
     ),
     Setting("forward_overtime_seconds", 10.0, "转发：等对方应答的秒数，超时重发三次后断开重连（HJ 212-2017 表1）。"),
     Setting(

@@ -5,14 +5,14 @@ Kept apart because it needs numba: only who takes in thousands of frames a secon
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ceguan.store.archive import MARK, RECORD_HEADER, RecordKind
+from ceguan.store.kernels import compiled
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -35,18 +35,6 @@ def _tables() -> Ints:
 
 
 _TABLES = _tables()
-
-
-def compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """numba with its cache, or without where no folder can be written."""
-
-    def compile_(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return njit(signature, cache=True, nogil=True)(function)
-        except (RuntimeError, OSError):
-            return njit(signature, nogil=True)(function)
-
-    return compile_
 
 
 def build(
@@ -83,7 +71,8 @@ def _crc32(data, begin, end, t):
 
 @compiled(
     "void(Array(u1, 1, 'C', readonly=True), Array(u1, 1, 'C', readonly=True), i8[::1], i8[::1],"
-    " Array(u1, 1, 'C', readonly=True), i8[::1], i8[::1], i8[:, ::1], u1[::1])"
+    " Array(u1, 1, 'C', readonly=True), i8[::1], i8[::1], i8[:, ::1], u1[::1])",
+    counting=True,
 )
 def _build(head, data, starts, ends, sources, lengths, limits, tables, out):
     at, source = 0, 0

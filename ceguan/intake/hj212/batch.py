@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from ceguan.intake.hj212.crc import DIALECTS
 from ceguan.intake.hj212.frame import Frame, decode, framed, of_chunk
 from ceguan.intake.hj212.readings import KINDS, parse_time
-from ceguan.intake.hj212.scan import AREA, CN, END, MN, START, USUAL, Run, Scanner, as_numbers, compiled, part
+from ceguan.intake.hj212.scan import AREA, CN, END, MN, START, USUAL, Run, Scanner, as_numbers
 from ceguan.intake.hj212.splitter import MAX_FRAME
+from ceguan.store.kernels import compiled, part
 
 _NAMES = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(

@@ -4,22 +4,20 @@ Usual is what nearly every frame in the field is: `##dddd`, that many bytes with
 CRC that is right in one of the three dialects, CR LF. Such a frame is proved wherever the splitter would begin one, so
 scanning and, from the first unusual byte on, splitting gives to the byte what splitting alone gives (tested).
 
-The kernels are compiled once and kept beside this file or, where that cannot be written, under NUMBA_CACHE_DIR or the
-user's cache folder; without any of them each process compiles for itself. `warm` does it before anybody waits.
+The kernels are compiled once (`store.kernels`); `warm` does it before anybody waits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.answers import ANSWERS, NOTICES
 from ceguan.intake.hj212.splitter import MAX_FRAME, Chunk, Splitter
+from ceguan.store.kernels import compiled, part
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -73,24 +71,6 @@ _LITERALS = np.frombuffer(b"QN=ST=CN=PW=MN=;Flag=CP=&&ST=91;CN=;", np.uint8)  # 
 def as_numbers(heads: NDArray[Any]) -> NDArray[np.int32]:
     """The same rows as kernels take them: one number for each place."""
     return np.ascontiguousarray(heads).view(np.int32).reshape(len(heads), _COLUMNS)
-
-
-_OPTIONS: dict[str, Any] = {"_nrt": False}
-part: Any = njit(**_OPTIONS)
-"""For what a kernel is made of. Kernels allocate nothing: without counting references (which numba does wherever an
-array is handed on) they run half as long again."""
-
-
-def compiled(signature: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """A kernel: compiled when the module is imported, kept in numba's cache where a folder can be written."""
-
-    def made(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            return njit(signature, cache=True, nogil=True, **_OPTIONS)(function)
-        except (RuntimeError, OSError):
-            return njit(signature, nogil=True, **_OPTIONS)(function)
-
-    return made
 
 
 class Scanned(NamedTuple):
