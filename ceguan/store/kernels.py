@@ -11,7 +11,8 @@ from typing import Any
 
 from numba import njit
 
-part: Any = njit(_nrt=False)
+_UNCOUNTED: dict[str, Any] = {"_nrt": False}
+part: Any = njit(**_UNCOUNTED)
 """For what a kernel is made of. Most kernels allocate nothing: without counting references (which numba does wherever
 an array is handed on) they run half as long again."""
 
@@ -22,10 +23,12 @@ def compiled(signature: Any, *, counting: bool = False) -> Callable[[Callable[..
     `counting`: references are counted, as assigning slices to slices needs it.
     """
 
+    options = {} if counting else _UNCOUNTED
+
     def made(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
-            return njit(signature, cache=True, nogil=True, _nrt=counting)(function)
+            return njit(signature, cache=True, nogil=True, **options)(function)
         except (RuntimeError, OSError):
-            return njit(signature, nogil=True, _nrt=counting)(function)
+            return njit(signature, nogil=True, **options)(function)
 
     return made

@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ceguan import settings
+from ceguan.intake import keys
 from ceguan.intake.hj212 import batch, cli, recording
 from ceguan.intake.hj212.frame import encode
 from ceguan.intake.hj212.splitter import Splitter
-from ceguan.registry.models import AuditEvent
+from ceguan.registry.models import AuditEvent, Device
 from ceguan.store import Record, RecordKind, Store
 from ceguan.watch.clockwork import Clockwork
 from ceguan.words import BEIJING
@@ -238,4 +239,41 @@ def test_a_file_that_is_not_there_or_a_person_who_may_not_is_said(file, data, ci
                   (file, "--yes", "--by", "analyst"), (file, "--to", data / "no" / "out.parquet")):  # fmt: skip
         assert command(*words) == 2
         assert capsys.readouterr().err.splitlines()[-1]
+    assert archived(data) == []
+
+
+KEY = "0123456789abcdef"
+CLOSED = encode(
+    st="22", cn="2061", mn="MNAIR", pw="123456", flag=9, datatime="20240101000000", factors={"a34004": {"Avg": "17.5"}},
+    key=KEY.encode(),
+)  # fmt: skip
+
+
+@pytest.fixture
+def closed(city, data) -> Path:
+    """A recording of an open and an enciphered frame, and the key of their device in the register."""
+    keys.enter(Device.objects.get(mn="MNAIR"), KEY, city.users["admin"], "入网", NOW)
+    (data / "closed.bin").write_bytes(FRAMES[1] + CLOSED)
+    return data / "closed.bin"
+
+
+def test_what_a_device_enciphers_is_taken_in_with_its_key(closed, data, capsys):
+    assert command(closed, "--yes") == 0
+    assert "好帧 2，坏帧 0" in capsys.readouterr().out
+    assert contents(data) == [(RecordKind.FRAME, FRAMES[1]), (RecordKind.FRAME, CLOSED)]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"), [([], [10.1]), (["--keys"], [10.1, 17.5]), (["--key", KEY.encode().hex()], [10.1, 17.5])]
+)
+def test_columns_hold_what_was_enciphered_where_a_key_is_given_or_those_registered_are_meant(
+    closed, data, words, found
+):
+    assert command(closed, "--to", data / "columns.parquet", *words) == 0
+    assert pq.read_table(data / "columns.parquet")["value"].to_pylist() == found
+
+
+def test_a_key_that_the_platform_would_not_have_later_takes_nothing_in(closed, data, capsys):
+    assert command(closed, "--yes", "--key", "00" * 16) == 2
+    assert "登记密钥" in capsys.readouterr().err
     assert archived(data) == []

@@ -18,6 +18,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from ceguan.intake.hj212 import sm4
 from ceguan.intake.hj212.crc import DIALECTS
 from ceguan.intake.hj212.frame import Frame, decode, framed, of_chunk
 from ceguan.intake.hj212.readings import KINDS, parse_time
@@ -67,13 +68,14 @@ class Stream:
     (frames that had to go the slow way), bytes.
     """
 
-    def __init__(self, max_frame: int = MAX_FRAME, room: int = 0) -> None:
-        """`room`: how many rows are expected before the first `take`; more may come."""
+    def __init__(self, max_frame: int = MAX_FRAME, room: int = 0, key: sm4.Key | None = None) -> None:
+        """`room`: how many rows are expected before the first `take`; more may come. `key` as in `decode`."""
         self.counts: Counter[str] = Counter()
         self._scanner = Scanner(max_frame)
         self._waiting: list[bytes | memoryview] = []
         self._size = 0
-        self._rows = _Rows(max(room, _LEAST_ROOM))
+        self._key = key
+        self._rows = _Rows(max(room, _LEAST_ROOM), key)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Small reads are gathered, large ones read in blocks; nothing of `data` is needed after `take`."""
@@ -109,7 +111,7 @@ class Stream:
         slow, bad = self._rows.add_usual(run)
         self.counts.update(frames=len(run.heads) - bad, bad=bad, slow=slow)
         for chunk in run.chunks:
-            frame = of_chunk(chunk)
+            frame = of_chunk(chunk, self._key)
             self.counts["frames" if frame.ok else "bad" if chunk.frame else "noise"] += 1
             self.counts["slow"] += chunk.frame
             self._rows.add(frame)
@@ -278,8 +280,8 @@ class _Vocabulary:
 class _Rows:
     """The columns while they grow."""
 
-    def __init__(self, room: int) -> None:
-        self._names = _Vocabulary()
+    def __init__(self, room: int, key: sm4.Key | None) -> None:
+        self._names, self._key = _Vocabulary(), key
         self._allot(room)
 
     def _allot(self, capacity: int) -> None:
@@ -309,7 +311,7 @@ class _Rows:
             elif reason == _SLOW or (reason == _NEW_NAME and names.name_keys.count > _MOST_NAMES):
                 head, slow = run.heads[state[0]], slow + 1
                 raw = run.buffer[head["start"] : head["end"]].tobytes()
-                frame = decode(raw, run.offset + int(head["start"]), DIALECTS[head["dialect"]])
+                frame = decode(raw, run.offset + int(head["start"]), DIALECTS[head["dialect"]], self._key)
                 self.add(frame)
                 bad += not frame.ok
                 state[0] += 1

@@ -53,6 +53,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     taking.add_argument("--yes", action="store_true", help="收入归档；不加则只预览，什么也不写")
     taking.add_argument("--by", metavar="用户名", help="以谁的名义和权限导入；省略则为本机操作员")
     taking.add_argument("--to", type=Path, metavar="FILE.parquet", help="不收入平台，把各值写成 Parquet 列")
+    taking.add_argument("--key", type=key, metavar="HEX", help="与 --to 同用：SM4 密钥，32 位十六进制")
+    taking.add_argument("--keys", action="store_true", help="与 --to 同用：用平台登记的设备密钥；收入平台时总是用")
     taking.set_defaults(run=run_import)
     _add_check(verbs)
     send.add_arguments(_verb(verbs, "send", "向设备下发命令（反控），每一步记入留痕"))
@@ -293,7 +295,7 @@ def run_import(args: argparse.Namespace) -> int:
     django.setup()
     from ceguan.intake.hj212 import importing
 
-    return importing.run(args.files, args.to, args.yes, args.by)
+    return importing.run(args.files, args.to, args.yes, args.by, args.key, args.keys)
 
 
 def _unreadable(name: str, error: Exception) -> int:

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from ceguan import clock, settings
-from ceguan.intake.hj212 import recording
+from ceguan.intake import keys
+from ceguan.intake.hj212 import recording, sm4
 from ceguan.intake.hj212.recording import Report, Survey, Unreadable
 from ceguan.intake.pulse import pulse
 from ceguan.registry.models import User
@@ -23,12 +24,21 @@ from ceguan.store import ArchiveError, Store
 from ceguan.words import beijing
 
 
-def run(files: Sequence[Path], target: Path | None, yes: bool, by: str | None) -> int:
-    """The exit code: 0 done (or previewed), 2 when something cannot be read, holds no frame, or is refused."""
+def run(
+    files: Sequence[Path], target: Path | None, yes: bool, by: str | None, key: bytes | None = None,
+    registered: bool = False,
+) -> int:  # fmt: skip
+    """The exit code: 0 done (or previewed), 2 when something cannot be read, holds no frame, or is refused.
+
+    Enciphered areas are read with `key`, else with the keys in the register; those of columns with the latter only
+    where `registered` says so.
+    """
+    if key is not None and target is None:
+        return _failed("--key 只用于写成 Parquet（--to）；收入平台的报文用登记的设备密钥解密：请先在设备页登记密钥")
     try:
         user = User.objects.get(username=by) if by else None
         if target is not None:
-            return _columns(files, target)
+            return _columns(files, target, _keys(key, registered))
         found = _surveyed(files)
         if found is None or not yes:
             return 2 if found is None else 0
@@ -43,12 +53,19 @@ def run(files: Sequence[Path], target: Path | None, yes: bool, by: str | None) -
         return _failed(str(error))
 
 
+def _keys(key: bytes | None, registered: bool) -> sm4.Key | None:
+    """What opens a device's areas: the given key first, then those in the register."""
+    if key is None or not registered:
+        return keys.lookup if registered else key
+    return lambda mn: [key, *keys.lookup(mn)]
+
+
 def _surveyed(files: Sequence[Path]) -> list[Survey] | None:
     """Says what is in each file; None when one of them holds no frame."""
     found = []
     for path in files:
         with _bar(f"读 {path.name}", path) as report:
-            found.append(recording.survey(path, report))
+            found.append(recording.survey(path, report, keys.lookup))
         _say(found[-1])
     empty = [one.name for one in found if not one.counts["frames"]]
     if empty:
@@ -94,9 +111,9 @@ def _take_in(found: list[Survey], user: User | None, by: str) -> int:
     return 0
 
 
-def _columns(files: Sequence[Path], target: Path) -> int:
+def _columns(files: Sequence[Path], target: Path, key: sm4.Key | None) -> int:
     with _bar(f"写 {target.name}", *files) as report:
-        counts = recording.to_parquet(files, target, report)
+        counts = recording.to_parquet(files, target, report, key)
     print(
         f"{target}：{counts['rows']} 行，来自好帧 {counts['frames']}；"
         f"坏帧 {counts['bad']} 和噪声 {counts['noise']} 段没有列"

@@ -29,8 +29,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from django.db import transaction
 
+from ceguan.intake import keys
 from ceguan.intake.files import STREAMS
-from ceguan.intake.hj212 import batch, replay
+from ceguan.intake.hj212 import batch, replay, sm4
 from ceguan.intake.hj212.crc import DIALECTS
 from ceguan.intake.hj212.frame import quick_head
 from ceguan.intake.hj212.scan import Run, Scanner
@@ -129,9 +130,9 @@ def _ended(raw: bytes) -> bytes:
     return raw if raw.endswith(b"\n") else raw + b"\r\n"
 
 
-def survey(path: Path, report: Report) -> Survey:
-    """Read the whole recording once. Raises OSError or Unreadable."""
-    found, stream, digest = Survey(path), batch.Stream(), hashlib.sha256()
+def survey(path: Path, report: Report, key: sm4.Key | None = None) -> Survey:
+    """Read the whole recording once; enciphered areas with `key`. Raises OSError or Unreadable."""
+    found, stream, digest = Survey(path), batch.Stream(key=key), hashlib.sha256()
     for block, place in blocks(path):
         digest.update(block)
         stream.feed(block)
@@ -142,13 +143,16 @@ def survey(path: Path, report: Report) -> Survey:
     return found
 
 
-def to_parquet(paths: Iterable[Path], target: Path, report: Report) -> Counter[str]:
-    """The columns of all recordings in one Parquet file, there when all of it is. Raises OSError or Unreadable."""
+def to_parquet(paths: Iterable[Path], target: Path, report: Report, key: sm4.Key | None = None) -> Counter[str]:
+    """The columns of all recordings in one Parquet file, there when all of it is; enciphered areas with `key`.
+
+    Raises OSError or Unreadable.
+    """
     scratch, counts = target.with_name(target.name + ".part"), Counter[str]()
     try:
         with pq.ParquetWriter(scratch, COLUMNS, compression="zstd") as writer:
             for path in paths:
-                stream = batch.Stream()
+                stream = batch.Stream(key=key)
                 for block, place in blocks(path):
                     stream.feed(block)
                     _write(writer, path.name, stream.take())
@@ -175,6 +179,9 @@ def take_in(
     found: Survey, user: User | None, by: str, store: Store, now: Callable[[], float], report: Report
 ) -> Outcome:
     """Put the recording into the archive, audited; on disk when this returns. `by` names who did it.
+
+    A frame enciphered with a key that its device does not have in the register is kept as a bad one, as the gateway
+    would keep it.
 
     Raises rights.Forbidden; BlockingIOError when the same recording is being taken in; StreamTakenError, ArchiveError,
     OSError, Unreadable – then what was taken in so far stays, and the next call goes on from there.
@@ -242,7 +249,7 @@ def _records(run: Run, found: Survey, done: int, writer: ArchiveWriter, recv: fl
     ]
     for offset, data, dialect in pieces + [(chunk.offset, chunk.data, chunk.dialect) for chunk in run.chunks]:
         if offset > done:
-            good = quick_head(data, dialect).ok
+            good = quick_head(data, dialect, keys.lookup).ok
             counts["frames" if good else "bad"] += 1
             writer.append(RecordKind.FRAME if good else RecordKind.BAD, recv, _source(found, offset), data)
 
