@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ceguan.evaluate import air, air_components, air_days, ground, noise, water, water_bodies, water_periods
+from ceguan.evaluate import (
+    air,
+    air_components,
+    air_days,
+    emission,
+    emission_data,
+    ground,
+    noise,
+    water,
+    water_bodies,
+    water_periods,
+)
 
-SUBJECTS = (air, air_days, air_components, water, water_bodies, water_periods, ground, noise)
+SUBJECTS = (air, air_days, air_components, water, water_bodies, water_periods, ground, noise, emission, emission_data)
 
 
 def add_parser(subparsers: Any) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ceguan.science import averaging
 from ceguan.science.reasons import Reason, say
+from ceguan.standards.tables import EmissionLimit
 from ceguan.words import DEVICE_FLAGS, Label
 
 Floats = NDArray[np.float64]
@@ -71,6 +72,19 @@ class Hours:
 
     minimum: float = 45
 
+    def at(self, where: Ints) -> Hours:
+        """The hours at these places."""
+        return replace(
+            self,
+            hour=self.hour[where],
+            value=self.value[where],
+            zs=self.zs[where],
+            origin=self.origin[where],
+            minutes=self.minutes[where],
+            flag=self.flag[where],
+            reason=self.reason[where],
+        )
+
     def explain(self, row: int) -> Label:
         """Why the hour has no value, or that it was recomputed; empty for the device's own value."""
         flag = str(self.flag[row])
@@ -80,9 +94,10 @@ class Hours:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A permit limit: `high`, for pH also `low`; `basis` "converted" needs the converted value at `reference_o2` %.
+    """A limit of a permit or standard: `high`, for pH also `low`; `basis` "converted": at `reference_o2` %.
 
-    `cite` names the permit or standard and clause; it is passed through to the verdict's explanation.
+    `high` infinite: only `low` is asked for; 0: not to be detected. `cite` names the permit or standard and clause; it
+    is passed through to the verdict's explanation.
     """
 
     high: float
@@ -91,6 +106,18 @@ class Limit:
     reference_o2: float | None = None
     unit: str = "mg/m³"
     cite: str = ""
+
+    @classmethod
+    def of(cls, row: EmissionLimit) -> Limit:
+        """The limit of a row of an emission standard."""
+        return cls(row.high, row.low, row.basis, row.reference_o2, row.unit, f"{row.cite} {row.category}")
+
+    @property
+    def span(self) -> str:
+        """What a value is compared with, e.g. "50 mg/m³", "6–9 无量纲", "≥95 %"."""
+        if self.high == np.inf:
+            return f"≥{self.low:g} {self.unit}"
+        return f"{'' if self.low is None else f'{self.low:g}–'}{self.high:g} {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +144,11 @@ class Judged:
         if self.verdict[row] == Verdict.NOT_EVALUATED:
             why = self._say(row, self.reason[row])
             return Label(f"未判定：{why.zh}", f"not evaluated: {why.en}")
-        low = "" if self.limit.low is None else f"{self.limit.low:g}–"
         zh, en = VERDICTS[Verdict(self.verdict[row])]
         times = "" if np.isnan(self.multiple[row]) else f"{self.multiple[row]:.2f}"
         zh_times, en_times = (f"，超标{times}倍", f", {times} times over") if times else ("", "")
         note = self._say(row, self.note[row])
-        figures = f"{self.judged[row]:g} / {low}{self.limit.high:g} {self.limit.unit}"
+        figures = f"{self.judged[row]:g} / {self.limit.span}"
         zh_note, en_note = (f"；{note.zh}", f"; {note.en}") if note.zh else ("", "")
         cite = f" {self.limit.cite}" if self.limit.cite else ""
         return Label(f"{zh}：{figures}{cite}{zh_times}{zh_note}", f"{en}: {figures}{cite}{en_times}{en_note}")
@@ -242,10 +268,31 @@ def judge_wastewater(day_hours: Floats, limit: Limit | None, flow: Floats | None
     return replace(_compare(mean, limit, reason, note, count), minimum=minimum)
 
 
+def judge_day(day_hours: Floats, limit: Limit | None, minimum: int = 20) -> Judged:
+    """Daily means of flue gas from (days, 24) hourly values already converted, at least `minimum` of them valid.
+
+    GB 18484-2020 3.18–3.19 and GB 39707-2020: 20 hours.
+    """
+    if limit is None:
+        return _no_limit(len(day_hours))
+    mean, count = averaging.mean(day_hours, minimum)
+    reason = np.where(np.isnan(mean), Reason.TOO_FEW_HOURS, Reason.NONE).astype(np.uint8)
+    return replace(_compare(mean, limit, reason, np.zeros(len(mean), np.uint8), count), minimum=minimum)
+
+
+def judge_values(value: Floats, limit: Limit | None) -> Judged:
+    """Values that are compared as they are: a mean of samples, a single value, or an hour already converted."""
+    if limit is None:
+        return _no_limit(len(value))
+    there = ~np.isnan(value)
+    reason = np.where(there, Reason.NONE, Reason.NO_VALUE).astype(np.uint8)
+    return _compare(value, limit, reason, np.zeros(len(value), np.uint8), there.astype(np.int64))
+
+
 def _compare(judged: Floats, limit: Limit, reason: NDArray[np.uint8], note: NDArray[np.uint8], count: Ints) -> Judged:
     none = np.isnan(judged)
     over = judged > limit.high
-    multiple = np.where(over, judged / limit.high - 1, np.nan)
+    multiple = np.where(over & (limit.high > 0), judged / (limit.high or np.nan) - 1, np.nan)
     if limit.low is not None:
         over |= judged < limit.low
         multiple = np.full(len(judged), np.nan)

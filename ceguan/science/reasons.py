@@ -38,6 +38,7 @@ class Reason(IntEnum):
     OFP_WITHOUT = 27
     IAQI_ACCOUNT = 28
     SENSITIVE = 29
+    NO_VALUE = 30
 
 
 SENTENCES = {
@@ -108,6 +109,7 @@ SENTENCES = {
     Reason.OFP_WITHOUT: Label("无MIR系数、未计入：{items}", "no MIR coefficient, left out: {items}"),
     Reason.IAQI_ACCOUNT: Label("AQI {aqi} {level_zh}：{parts}（{cite}）", "AQI {aqi} {level_en}: {parts} ({cite})"),
     Reason.SENSITIVE: Label("{item}敏感人群：{zh}", "sensitive to {item}: {en}"),
+    Reason.NO_VALUE: Label("没有数值", "no value"),
 }
 
 
