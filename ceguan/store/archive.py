@@ -156,6 +156,7 @@ class ArchiveWriter:
         try:
             self._continue_stream()
         except BaseException:
+            self._failed = True  # nothing was appended, nothing is to be synced
             self.close()
             raise
 
@@ -299,6 +300,7 @@ class ArchiveWriter:
     def _open_new(self, number: int) -> None:
         path = segment_path(self.folder, number)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        self._written = self._durable = 0
         header = self._write_file_header(number)
         os.fsync(self._file)
         sync_folder(self.folder)

@@ -42,18 +42,25 @@ def file_name(month: str, generation: int) -> str:
 
 
 def write(folder: Path, name: str, readings: pa.RecordBatchReader) -> Path:
-    """Write a file in full and on disk before it gets its name. Returns its path."""
+    """Write a file in full and on disk before it gets its name. Returns its path; raises OSError, leaving nothing."""
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f"{name}.tmp"
-    with pq.ParquetWriter(unfinished, columns.READING_SCHEMA, compression="zstd", compression_level=6) as out:
-        for batch in readings:
-            out.write_batch(batch, row_group_size=ROW_GROUP)
-    with open(unfinished, "rb") as file:
-        os.fsync(file.fileno())
-    path = folder / name
+    unfinished, path = folder / f"{name}.tmp", folder / name
+    try:
+        _write_unfinished(unfinished, readings)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
     os.replace(unfinished, path)
     sync_folder(folder)
     return path
+
+
+def _write_unfinished(path: Path, readings: pa.RecordBatchReader) -> None:
+    with pq.ParquetWriter(path, columns.READING_SCHEMA, compression="zstd", compression_level=6) as out:
+        for batch in readings:
+            out.write_batch(batch, row_group_size=ROW_GROUP)
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def sha256(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ceguan.store import ArchiveWriter, RecordKind, Store, history
 from tests.store.conftest import reading
 
 VALUES_PER_RECORD = 3
+MOST_RECORDS = 150
 
 
 def append(folder: Path, out: Connection) -> None:
@@ -29,17 +31,16 @@ def append(folder: Path, out: Connection) -> None:
 
 
 def take_in(folder: Path, out: Connection) -> None:
-    """Take in the archive in small batches; each record makes readings and is counted once. Begins anew at the end."""
+    """Take in `MOST_RECORDS` of the archive, each in a batch of its own; each makes readings and is counted once."""
     with Store(folder, write=True) as store:
-        while True:
-            for record in store.arrivals():
-                first = int(record.payload) * VALUES_PER_RECORD
-                with store.ledger.batch() as batch:
-                    batch.add_readings([reading(1, (first + i) * 3600, first + i) for i in range(VALUES_PER_RECORD)])
-                    batch.note("taken in", (store.ledger.note("taken in") or 0) + 1)
-                    batch.move({record.ref.stream: record.after})
-                out.send("one more")
-            time.sleep(0.001)
+        for record in islice(store.arrivals(), MOST_RECORDS):
+            first = int(record.payload) * VALUES_PER_RECORD
+            with store.ledger.batch() as batch:
+                batch.add_readings([reading(1, (first + i) * 3600, first + i) for i in range(VALUES_PER_RECORD)])
+                batch.note("taken in", (store.ledger.note("taken in") or 0) + 1)
+                batch.move({record.ref.stream: record.after})
+            out.send(record.ref)
+        time.sleep(3600)  # until it is killed
 
 
 def seal(folder: Path, out: Connection, step: int) -> None:

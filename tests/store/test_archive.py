@@ -146,6 +146,41 @@ def test_sealing_that_a_crash_interrupted_is_done_on_reopening(tmp_path: Path) -
     assert len(payloads(tmp_path)) == 51
 
 
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), rest=st.sampled_from([b"", bytes(100), b"\xff" * 7, b"\r"]))
+def test_a_list_of_segments_torn_at_any_byte_is_written_anew_from_the_segments(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rest: bytes
+) -> None:
+    """`rest`: what a file system may leave behind what was written."""
+    folder = tmp_path_factory.mktemp("torn")
+    write(folder, *(b"%03d" % i * 100 for i in range(30)))
+    sealed, listed = archive.sealed_segments(folder, 0), archive.stream_folder(folder, 0) / "segments.jsonl"
+    whole = listed.read_bytes()
+    last = whole.rindex(b"\n", 0, -1) + 1
+    listed.write_bytes(whole[: data.draw(st.integers(last, len(whole) - 1))] + rest)
+    assert archive.sealed_segments(folder, 0) == sealed[:-1]
+    assert len(payloads(folder)) == 30
+    write(folder, b"after")
+    assert archive.sealed_segments(folder, 0)[: len(sealed)] == sealed
+    assert payloads(folder)[-1] == b"after"
+    assert len(payloads(folder)) == 31
+
+
+@settings(max_examples=30, deadline=None)
+@given(cut=st.integers(0, 70), rest=st.sampled_from([bytes(500), b"\xc9\x5a" * 40, bytes(range(256))]))
+def test_what_a_power_cut_left_behind_the_last_record_is_no_record(
+    tmp_path_factory: pytest.TempPathFactory, cut: int, rest: bytes
+) -> None:
+    """The tail of the last record was written in part, and the room behind it holds anything."""
+    folder = tmp_path_factory.mktemp("torn")
+    refs = write(folder, *(b"%03d" % i * 20 for i in range(5)))
+    begun = the_segment(folder).read_bytes()[: refs[-1].offset + cut]
+    the_segment(folder).write_bytes(begun + rest)
+    assert payloads(folder) == [b"%03d" % i * 20 for i in range(4)]
+    write(folder, b"after")
+    assert payloads(folder) == [*(b"%03d" % i * 20 for i in range(4)), b"after"]
+
+
 def test_a_second_writer_is_refused_and_told_who_writes(tmp_path: Path) -> None:
     with ArchiveWriter(tmp_path, 0), pytest.raises(StreamTakenError, match=r"归档流 0 正由进程 \d+ 写入"):
         ArchiveWriter(tmp_path, 0)

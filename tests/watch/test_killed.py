@@ -25,10 +25,10 @@ SMALL_STEPS = """
 import django; django.setup()
 from ceguan import settings
 from ceguan.watch.clockwork import Clockwork
-with Clockwork(settings.load(), batch_records=25) as clockwork:
+with Clockwork(settings.load(), batch_records=10) as clockwork:
     print("ready", flush=True)
     while not clockwork.step({now}).caught_up:
-        pass
+        print("stepped", flush=True)
 print("done", flush=True)
 """
 
@@ -90,12 +90,14 @@ def test_killed_again_and_again_in_the_middle_of_its_work_nothing_is_lost_and_no
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         if kills < KILLS:
-            time.sleep(chance.uniform(0.02, 0.3))
+            for _ in range(chance.randrange(3)):
+                assert process.stdout.readline() == "stepped\n"
+            time.sleep(chance.uniform(0, 0.03))
             process.send_signal(signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
             if attempt == 0:
                 assert Store(world.folder).backlog() > 0
-        elif process.wait(60) == 0:
+        elif process.wait(300) == 0:
             break
     assert kills >= KILLS
     resent = len(range(0, HOURS, 30))
