@@ -31,6 +31,11 @@ SETTINGS = (
     Setting("gateway_host", "127.0.0.1", "HJ 212 网关监听地址。"),
     Setting("gateway_port", 9212, "HJ 212 网关端口。"),
     Setting("gateway_processes", 1, "网关进程数：各有一个归档流，共用一个端口（SO_REUSEPORT）；每核一个即可。"),
+    Setting(
+        "gateway_stream_base",
+        0,
+        "本机网关的第一个归档流编号；几台网关机器送往同一中心时各不相同：0、128、192、256……（64–127 归导入）。",
+    ),
     Setting("gateway_metrics_host", "127.0.0.1", "网关指标（Prometheus）的监听地址。"),
     Setting("gateway_metrics_port", 0, "网关指标（Prometheus）的端口；0 为不提供。"),
     Setting("gateway_commit_ms", 5, "组提交等待：收到帧后最多等这么多毫秒一起落盘，再应答。"),

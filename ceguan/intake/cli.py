@@ -36,9 +36,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     gateway.add_argument("--host", help="监听地址，默认取设置 gateway_host")
     gateway.add_argument("--port", type=int, help="端口，默认取设置 gateway_port")
     gateway.add_argument("--processes", type=int, metavar="N", help="进程数，默认取设置 gateway_processes")
-    gateway.add_argument(
-        "--stream", type=int, default=0, choices=range(64), metavar="0–63", help="第一个归档流的编号，默认 0"
-    )
+    gateway.add_argument("--stream", type=int, metavar="N", help="第一个归档流的编号，默认取设置 gateway_stream_base")
     gateway.set_defaults(run=run_gateway)
     kinds = _verb(verbs, "import", "从文件导入读数").add_subparsers(metavar="命令", required=True)
     long = _verb(kinds, "readings", "每行一个读数：点位、时间、因子、值、单位、设备标记（CSV 或 xlsx）")
@@ -80,7 +78,8 @@ def run_gateway(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     values = settings.load(gateway_host=args.host, gateway_port=args.port, gateway_processes=args.processes)
-    return processes.run(values, values.gateway_host, values.gateway_port, values.gateway_processes, args.stream)
+    stream = values.gateway_stream_base if args.stream is None else args.stream
+    return processes.run(values, values.gateway_host, values.gateway_port, values.gateway_processes, stream)
 
 
 def run_readings(args: argparse.Namespace) -> int:
@@ -280,7 +279,7 @@ class _Done:
         print("这是预览，什么也没有写；加 --yes 收入")
 
     def _say_taken(self, values: settings.Settings) -> None:
-        from ceguan.intake.pulse import pulse
+        from ceguan.pulse import pulse
 
         print(self._counts(), file=sys.stderr)
         if self.records and not pulse(values.folder / "clockwork.json", time.time()).alive:

@@ -17,6 +17,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     serve = _verb(verbs, "serve", "一条命令启动网关、时钟和网页，Ctrl-C 停止", _serve)
     serve.add_argument("--host", help="网页监听地址，默认取设置 web_host")
     serve.add_argument("--port", type=int, help="网页端口，默认取设置 web_port")
+    serve.add_argument(
+        "--part", choices=("all", "gateway", "centre"), default="all",
+        help="只启动网关机器的部分（网关、relay）或中心的部分（collect、时钟、网页、转发）；默认全部",
+    )  # fmt: skip
     _verb(verbs, "settings", "列出全部设置：名称、当前值、含义", lambda args: _settings())
     demo = _verb(verbs, "demo", "建立虚构城市并启动全部服务", _demo)
     demo.add_argument("--reset", action="store_true", help="删除演示数据，从头开始")
@@ -58,7 +62,7 @@ def _serve(args: argparse.Namespace) -> int:
     from ceguan.operate import supervise
 
     setup()
-    return supervise.run(settings.load(web_host=args.host, web_port=args.port))
+    return supervise.run(settings.load(web_host=args.host, web_port=args.port), part=args.part)
 
 
 def _demo(args: argparse.Namespace) -> int:

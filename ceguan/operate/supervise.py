@@ -38,20 +38,25 @@ class Child:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("ceguan.child"))
 
 
-def run(values: Settings, *, extra: dict[str, list[str]] | None = None, ready: Callable[[], None] | None = None) -> int:
+def run(
+    values: Settings, *, part: str = "all", extra: dict[str, list[str]] | None = None,
+    ready: Callable[[], None] | None = None,
+) -> int:  # fmt: skip
     """Serve until Ctrl-C or SIGTERM. `extra` are more children (name → ceguan arguments); `ready` runs once all are up.
 
-    Returns 0 after a clean stop, 2 when a port is taken or demo passwords forbid the address.
+    `part`: all, or what belongs on a gateway's machine or on the centre's (see `PARTS`). Returns 0 after a clean stop,
+    2 when a port is taken, demo passwords forbid the address or a gateway's machine does not know where to ship.
     """
-    problem = _refusal(values) or _taken(values)
+    problem = _aimless(values, part) or _refusal(values) or _taken(values, part)
     if problem:
         print(problem, file=sys.stderr)
         return 2
     environ = os.environ | {
         f"CEGUAN_{name.upper()}": str(getattr(values, name)) for name in ("data", "web_host", "web_port")
     }
-    children = [Child(name, command) for name, command in _commands(values, extra or {}).items()]
-    children.append(Child("forward", [sys.executable, "-m", "ceguan", "forward"], wanted=_forwards))
+    children = [Child(name, command) for name, command in _commands(values, part, extra or {}).items()]
+    if part != "gateway":
+        children.append(Child("forward", [sys.executable, "-m", "ceguan", "forward"], wanted=_forwards))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -59,7 +64,8 @@ def run(values: Settings, *, extra: dict[str, list[str]] | None = None, ready: C
         child.log = _logger(values, child.name)
         _start_wanted(child, environ)
     try:
-        _await_web(values, stop)
+        if part != "gateway":
+            _await_web(values, stop)
         if ready and not stop.is_set():
             ready()
         _keep(children, environ, stop)
@@ -68,7 +74,15 @@ def run(values: Settings, *, extra: dict[str, list[str]] | None = None, ready: C
     return 0
 
 
-def _commands(values: Settings, extra: dict[str, list[str]]) -> dict[str, list[str]]:
+PARTS = {
+    "all": ("gateway", "collect", "clockwork", "web"),
+    "gateway": ("gateway", "relay"),
+    "centre": ("collect", "clockwork", "web"),
+}
+"""What runs where. `relay` and `collect` only with NATS."""
+
+
+def _commands(values: Settings, part: str, extra: dict[str, list[str]]) -> dict[str, list[str]]:
     ceguan = [sys.executable, "-m", "ceguan"]
     web = [
         sys.executable,
@@ -82,8 +96,16 @@ def _commands(values: Settings, extra: dict[str, list[str]]) -> dict[str, list[s
         str(values.web_port),
     ]
     web += ["--workers", str(values.web_workers), "--blocking-threads", "8", "--no-ws", "ceguan.web.wsgi:application"]
-    ours = {"gateway": ["gateway"], "clockwork": ["clockwork"], **extra}
-    return {name: ceguan + arguments for name, arguments in ours.items()} | {"web": web}
+    wanted = [name for name in PARTS[part] if values.nats_url or name not in ("relay", "collect")]
+    ours = {name: web if name == "web" else [*ceguan, name] for name in wanted}
+    return ours | {name: ceguan + arguments for name, arguments in extra.items()}
+
+
+def _aimless(values: Settings, part: str) -> str | None:
+    """A gateway's machine ships its archive, or nobody ever reads it."""
+    if part == "gateway" and not values.nats_url:
+        return "网关机器须设 nats_url（CEGUAN_NATS_URL），否则收到的帧到不了中心"
+    return None
 
 
 def _refusal(values: Settings) -> str | None:
@@ -98,12 +120,14 @@ def _refusal(values: Settings) -> str | None:
     )
 
 
-def _taken(values: Settings) -> str | None:
+def _taken(values: Settings, part: str) -> str | None:
     pairs = [
-        ("网页", values.web_host, values.web_port, "web_port"),
-        ("网关", values.gateway_host, values.gateway_port, "gateway_port"),
+        ("web", "网页", values.web_host, values.web_port, "web_port"),
+        ("gateway", "网关", values.gateway_host, values.gateway_port, "gateway_port"),
     ]
-    for name, host, port, setting in pairs:
+    for child, name, host, port, setting in pairs:
+        if child not in PARTS[part]:
+            continue
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

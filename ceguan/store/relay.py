@@ -7,7 +7,8 @@ disk, and while NATS is away the relay is behind, nothing else.
 
     subject  ceguan.archive.<stream>      headers  Segment, Offset, Token, Kind (bytes | sealed)
     identity Nats-Msg-Id = token/stream/segment/offset: what is sent twice is kept once
-    bucket   ceguan-archive: stream → how far the store has taken in and sealed; only behind it may a segment leave
+    bucket   ceguan-archive: stream → how far the store has taken in and sealed; only behind it may a segment leave;
+             beat.<token> → the heartbeat of a gateway machine, for the pages of the centre
 """
 
 from __future__ import annotations
@@ -19,19 +20,29 @@ import json
 import logging
 import os
 import secrets
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import nats
+import orjson
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BadRequestError, BucketNotFoundError, KeyNotFoundError, NotFoundError
+from nats.js.errors import (
+    APIError,
+    BadRequestError,
+    BucketNotFoundError,
+    KeyNotFoundError,
+    NoKeysError,
+    NotFoundError,
+)
 from nats.js.kv import KeyValue
 
+from ceguan import pulse
 from ceguan.settings import Settings
 from ceguan.store import archive
 from ceguan.store.archive import Position
@@ -44,6 +55,8 @@ PIECE = 512 << 10
 LOOK_SECONDS = 0.2
 CONFIRM_SECONDS = 2.0
 PAUSE_SECONDS = 1.0
+BEAT_SECONDS = 2.0
+BEATS = "beat."
 FETCH = 64
 TOKEN = "relay.token"
 
@@ -161,24 +174,33 @@ class Relay:
         self.token = token_of(folder)
         self.shipped: dict[int, tuple[int, int, bool]] = {}
         self.bytes = 0
+        self.acked: float | None = None  # when JetStream took the last message [UTC epoch s]
+        self._unsure: set[int] = set()
         self._intact: dict[tuple[int, int], int] = {}
 
     async def step(self) -> int:
         """Everything that is there to ship; returns how many messages that were."""
         count = 0
         for stream in archive.streams(self.folder):
-            if stream not in self.shipped:
+            if stream not in self.shipped or stream in self._unsure:
                 self.shipped[stream] = await self._place(stream)
+                self._unsure.discard(stream)
             while piece := next_piece(self.folder, stream, self.shipped[stream], self._intact):
                 try:
                     await self._js.publish(f"{SUBJECT}.{stream}", piece.data, headers=piece.headers(self.token))
                 except BaseException:
-                    del self.shipped[stream]  # nobody knows whether it arrived: asked before the next
+                    self._unsure.add(stream)  # nobody knows whether it arrived: asked before the next
                     raise
                 self.shipped[stream] = piece.after
                 self.bytes += len(piece.data)
+                self.acked = time.time()
                 count += 1
         return count
+
+    def backlog(self) -> int:
+        """Bytes on disk that JetStream has not taken yet."""
+        places = {stream: Position(segment, offset) for stream, (segment, offset, _) in self.shipped.items()}
+        return archive.backlog(self.folder, places)
 
     async def _place(self, stream: int) -> tuple[int, int, bool]:
         """Behind the last message of this stream, else behind what the store has confirmed, else the beginning.
@@ -341,7 +363,8 @@ async def relay(values: Settings, stop: asyncio.Event) -> None:
     """Ship until told to stop; what cannot be shipped now is shipped later. Raises RelayError."""
     folder = values.folder / "archive"
     folder.mkdir(parents=True, exist_ok=True)
-    linked = await _linked(values, "ceguan-relay", stop)
+    heart = _Heart(values, pulse.RELAY)
+    linked = await _linked(values, "ceguan-relay", heart, stop)
     if linked is None:
         return
     worker, looked = Relay(folder, linked.js, linked.bucket, values.relay_keep_days), 0.0
@@ -353,41 +376,104 @@ async def relay(values: Settings, stop: asyncio.Event) -> None:
                     looked = time.monotonic()
                     for path in await worker.let_go(time.time()):
                         log.info("归档段 %s 已由中心确认，本机删除", path.name)
+                if heart.due:
+                    await linked.bucket.put(
+                        BEATS + worker.token, orjson.dumps(heart.beat(_relay_state(values, worker)))
+                    )
                 await _wait(stop, 0 if shipped else LOOK_SECONDS)
             except TRANSIENT as error:
                 log.warning("转送暂停：%s", error or type(error).__name__)
+                heart.beat(_relay_state(values, worker), str(error) or type(error).__name__)
                 await _wait(stop, PAUSE_SECONDS)
     finally:
+        heart.end()
         await _leave(linked.link)
+
+
+def _relay_state(values: Settings, worker: Relay) -> dict[str, Any]:
+    gateway = pulse.pulse(values.folder / pulse.GATEWAY, time.time())
+    return {
+        "host": socket.gethostname(), "streams": sorted(worker.shipped), "backlog_bytes": worker.backlog(),
+        "sent_bytes": worker.bytes, "acked": worker.acked, "gateway": gateway.state,
+        **{name: gateway.said.get(name, 0) for name in ("connections", "frames_per_second")},
+    }  # fmt: skip
+
+
+class _Heart:
+    """The heartbeat of one of the two processes."""
+
+    def __init__(self, values: Settings, name: str) -> None:
+        self._path, self._started, self._at = values.folder / name, time.time(), -BEAT_SECONDS
+        self._state: dict[str, Any] = {}
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._at >= BEAT_SECONDS
+
+    def beat(self, state: dict[str, Any], problem: str = "", running: bool = True) -> dict[str, Any]:
+        self._at = time.monotonic()
+        own = {"pid": os.getpid(), "started": self._started, "real": time.time(), "running": running}
+        self._state = state | own | {"problem": problem}
+        pulse.write_heartbeat(self._path, self._state)
+        return self._state
+
+    def end(self) -> None:
+        self.beat(self._state, self._state.get("problem", ""), running=False)
 
 
 async def collect(values: Settings, stop: asyncio.Event, positions: Callable[[], dict[int, Position]]) -> None:
     """Write what arrives until told to stop. `positions`: how far the ledger has taken in. Raises RelayError."""
     collector = Collector(values.folder / "archive")
-    linked = await _linked(values, "ceguan-collect", stop)
+    heart = _Heart(values, pulse.COLLECT)
+    linked = await _linked(values, "ceguan-collect", heart, stop)
     try:
-        teller = _Teller(collector, linked.bucket, positions) if linked else None
+        teller = _Teller(collector, linked, positions) if linked else None
         while linked and teller and not stop.is_set():
             try:
                 inbox = await linked.js.pull_subscribe(f"{SUBJECT}.*", CONSUMER, stream=STREAM, config=_CONSUMING)
                 while not stop.is_set():
-                    await _take_in(collector, inbox)
+                    teller.count(await _take_in(collector, inbox))
                     await teller.tell()
+                    if heart.due:
+                        heart.beat(await teller.state())
             except TRANSIENT as error:
                 log.warning("收集暂停：%s", error or type(error).__name__)
+                heart.beat(teller.said, str(error) or type(error).__name__)
                 await _wait(stop, PAUSE_SECONDS)
     finally:
+        heart.end()
         collector.close()
         if linked:
             await _leave(linked.link)
 
 
 class _Teller:
-    """Tells the relays, every few seconds, how far the store has come."""
+    """Tells the relays, every few seconds, how far the store has come; and our pages how the relays are."""
 
-    def __init__(self, collector: Collector, bucket: KeyValue, positions: Callable[[], dict[int, Position]]) -> None:
-        self._collector, self._bucket, self._positions = collector, bucket, positions
+    def __init__(self, collector: Collector, linked: Linked, positions: Callable[[], dict[int, Position]]) -> None:
+        self._collector, self._js, self._bucket, self._positions = collector, linked.js, linked.bucket, positions
         self._told_at, self._told = 0.0, dict[int, Position]()
+        self._looked_at = -pulse.LOOK_AROUND_SECONDS
+        self.said: dict[str, Any] = {"bytes": 0, "acked": None, "waiting": None, "relays": []}
+
+    def count(self, taken: int) -> None:
+        """Bytes that were just acknowledged."""
+        if taken:
+            self.said |= {"bytes": self.said["bytes"] + taken, "acked": time.time()}
+
+    async def state(self) -> dict[str, Any]:
+        """What the heartbeat says: messages that wait in NATS, the heartbeats of the gateway machines."""
+        info = await self._js.consumer_info(STREAM, CONSUMER)
+        self.said["waiting"] = (info.num_pending or 0) + (info.num_ack_pending or 0)
+        if time.monotonic() - self._looked_at >= pulse.LOOK_AROUND_SECONDS:
+            self._looked_at = time.monotonic()
+            self.said["relays"] = [beat async for beat in self._beats()]
+        return self.said
+
+    async def _beats(self) -> AsyncIterator[dict[str, Any]]:
+        with contextlib.suppress(NoKeysError):
+            for key in sorted(key for key in await self._bucket.keys() if key.startswith(BEATS)):
+                yield orjson.loads((await self._bucket.get(key)).value or b"{}")
 
     async def tell(self) -> None:
         if time.monotonic() - self._told_at < CONFIRM_SECONDS:
@@ -400,12 +486,12 @@ class _Teller:
                 self._told[stream] = place
 
 
-async def _take_in(collector: Collector, inbox: Any) -> None:
-    """One fetch: written, synced, acknowledged. What came too early is asked for again."""
+async def _take_in(collector: Collector, inbox: Any) -> int:
+    """One fetch: written, synced, acknowledged; returns its bytes. What came too early is asked for again."""
     try:
         messages = await inbox.fetch(FETCH, timeout=1)
     except TimeoutError:
-        return
+        return 0
     good, early = [], []
     for message in messages:
         headers = message.headers
@@ -422,9 +508,10 @@ async def _take_in(collector: Collector, inbox: Any) -> None:
         await message.ack()
     for message in early:
         await message.nak(delay=PAUSE_SECONDS)
+    return sum(len(message.data) for message in good)
 
 
-async def _linked(values: Settings, name: str, stop: asyncio.Event) -> Linked | None:
+async def _linked(values: Settings, name: str, heart: _Heart, stop: asyncio.Event) -> Linked | None:
     """A prepared connection; waits for servers that are not there yet. None when told to stop before."""
     while not stop.is_set():
         link = None
@@ -433,6 +520,7 @@ async def _linked(values: Settings, name: str, stop: asyncio.Event) -> Linked | 
             return Linked(link, *await prepare(values, link))
         except (NatsError, APIError, OSError, TimeoutError) as error:
             log.warning("NATS 连接不上，稍后再试：%s", error or type(error).__name__)
+            heart.beat({}, f"NATS 连接不上：{error or type(error).__name__}")
             if link is not None:
                 await _leave(link)
             await _wait(stop, PAUSE_SECONDS)

@@ -271,3 +271,21 @@ def _lives(pid):
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_gateway_machine_has_streams_of_its_own(data):
+    gateways = Gateways(data, CEGUAN_GATEWAY_STREAM_BASE=128)
+    try:
+        assert sorted(one["stream"] for one in gateways.serving().values()) == [128, 129]
+    finally:
+        gateways.stop()
+
+
+@pytest.mark.parametrize("base", [-1, 64, 100, 4096])
+def test_streams_that_belong_to_others_are_refused(data, base):
+    command = [sys.executable, "-m", "ceguan", "gateway", "--port", str(free_port())]
+    environ = os.environ | {"CEGUAN_DATA": str(data), "CEGUAN_GATEWAY_STREAM_BASE": str(base)}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert f"归档流 {base}" in done.stderr
+    assert "gateway_stream_base" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -244,3 +246,28 @@ def test_two_gateways_with_one_stream_number_are_told_apart(machines: Machines, 
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "归档流 3 已由另一台网关使用" in said
+
+
+@pytest.mark.service
+def test_both_ends_say_how_they_are_and_the_centre_hears_of_its_gateways(machines: Machines) -> None:
+    append(machines.gateway, 300)
+    machines.start("relay")
+    machines.start("collect")
+    arrived(machines)
+
+    def said(folder: Path, name: str) -> dict[str, Any]:
+        path = folder / name
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    deadline = time.monotonic() + 60
+    while not (told := said(machines.centre, "collect.json")).get("relays") or told["waiting"]:
+        assert time.monotonic() < deadline, "the centre did not hear of the gateway's machine"
+        time.sleep(0.1)
+    (relay,) = said(machines.centre, "collect.json")["relays"]
+    assert (relay["streams"], relay["gateway"], relay["backlog_bytes"]) == ([3], "never", 0)
+    assert relay["acked"]
+    assert machines.end("relay")[0] == machines.end("collect")[0] == 0
+    assert not said(machines.gateway, "relay.json")["running"]
+    centre = said(machines.centre, "collect.json")
+    assert (centre["running"], centre["problem"], centre["waiting"]) == (False, "", 0)
+    assert centre["bytes"] > 0

@@ -63,6 +63,20 @@ def test_the_status_page_shows_every_gateway_process(world, signed_in):
         assert said in page
 
 
+def test_the_status_page_shows_the_gateway_machines_behind_nats(world, signed_in, monkeypatch):
+    from django.conf import settings
+
+    monkeypatch.setitem(settings.CEGUAN.__dict__, "nats_url", "nats://127.0.0.1:1")
+    one = {"host": "gate-east", "streams": [128, 129], "real": time.time(), "running": True, "gateway": "running",
+           "connections": 5210, "frames_per_second": 87.5, "backlog_bytes": 3 << 20, "acked": time.time()}  # fmt: skip
+    two = one | {"host": "gate-west", "streams": [192], "real": time.time() - 300}
+    beat = {"running": True, "pid": os.getpid(), "real": time.time(), "waiting": 12, "relays": [one, two]}
+    (world.folder / "collect.json").write_text(json.dumps(beat))
+    page = signed_in("duty").get("/intake/").content.decode()
+    for said in ("待收 12 条", "gate-east", "128、129", "5210", "3.1 MB", "转送中", "gate-west", "秒没有消息"):
+        assert said in page
+
+
 @pytest.mark.parametrize("where", ["/intake/", "/intake/waiting/", "/intake/bad/"])
 def test_the_intake_is_for_those_who_look_after_it(world, signed_in, client, where):
     for name in ("duty", "analyst", "admin"):

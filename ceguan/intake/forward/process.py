@@ -16,8 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ceguan import clock
-from ceguan.intake import keys, pulse
+from ceguan import clock, pulse
+from ceguan.intake import keys
 from ceguan.intake.forward import targets
 from ceguan.intake.forward.link import Link
 from ceguan.intake.forward.spool import Backlog, Book, Decoder, Feed, Plan

@@ -19,7 +19,7 @@ from ceguan.intake.hj212 import exchange
 from ceguan.intake.hj212.commands import CommandError
 from ceguan.intake.hj212.host import Host, Order
 from ceguan.intake.models import Command, Line, State
-from ceguan.intake.pulse import there
+from ceguan.pulse import there
 from ceguan.registry.models import Device
 from ceguan.words import beijing
 
@@ -49,6 +49,7 @@ class Errands:
         self._host = host
         self._devices: dict[str, int] = {}
         self._moved: set[str] = set()
+        self._told = False
         self._looked = self._renewed = -RENEW_SECONDS
         self._millis = 0
 
@@ -150,6 +151,9 @@ class Errands:
         self._looked = at
         known = dict(Device.objects.filter(retired_on=None).values_list("mn", "pk"))
         self._host.moved.extend(known.keys() - self._devices.keys())
+        if known.keys() != self._devices.keys() or not self._told:
+            self._host.know(frozenset(known))
+            self._told = True
         self._devices = known
         keys.ring.refresh()
         self._host.keys = keys.ring.cached

@@ -18,14 +18,12 @@ import os
 import resource
 import signal
 import socket
-import sqlite3
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -39,7 +37,7 @@ from ceguan.intake.hj212.host import Host
 from ceguan.intake.hj212.metrics import Tally
 from ceguan.intake.hj212.sockets import BACKLOG, PortTakenError, listen, raise_descriptor_limit
 from ceguan.intake.hj212.splitter import Chunk, Splitter
-from ceguan.intake.pulse import GATEWAY, write_heartbeat
+from ceguan.pulse import GATEWAY, write_heartbeat
 from ceguan.settings import Settings
 from ceguan.store import ArchiveError, ArchiveWriter, RecordKind, StreamTakenError
 from ceguan.store.archive import origin_bytes
@@ -58,9 +56,10 @@ GROUP_BYTES = 4 << 20
 MOST_MNS = 256
 """Devices remembered per connection; the frames of more are taken in all the same."""
 SPARE_DESCRIPTORS = 64
-"""Kept free for segments, the register and the log when connections are many."""
+"""Kept free for segments, the database and the log when connections are many."""
 REOPEN_SECONDS = 2.0
-REGISTER_SECONDS = 3.0
+REGISTER_SECONDS = 10.0
+"""How long callers wait in the queue for the register to be read, where strangers are refused."""
 
 _UPLOAD = ord("2")
 """CN 2xxx are uploads; what begins otherwise may be part of a conversation (HJ 212-2017 表9)."""
@@ -97,6 +96,8 @@ class Gateway:
         self.tally = Tally()
         self.host = Host(self)
         self.known: frozenset[str] = frozenset()
+        self.registered = asyncio.Event()
+        """The register has been read: `known` are the MNs of adopted devices. Before, nobody is refused."""
         self.draining = False
         self.refuses = values.unknown_devices == "refuse"
         self.most_connections = min(
@@ -356,8 +357,8 @@ class Gateway:
     # ── what repeats ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def sweep(self, beat: Callable[[dict[str, Any]], None]) -> None:
-        """Settle quiet lines, close dead ones, beat the heart, look at the register; until cancelled."""
-        refreshed = looked = -np.inf
+        """Settle quiet lines, close dead ones, beat the heart; until cancelled."""
+        looked = -np.inf
         every = min(IDLE_LOOK_SECONDS, self.values.gateway_idle_seconds / 2)
         while True:
             at = self._loop.time()
@@ -368,16 +369,16 @@ class Gateway:
                 for connection in list(self.connections):
                     if at - connection.heard > self.values.gateway_idle_seconds:
                         connection.end("idle")
-            if self.refuses and at - refreshed >= REGISTER_SECONDS:
-                refreshed = at
-                self._refresh()
             beat(self.state())
             await asyncio.sleep(QUIET_SECONDS)
 
-    def _refresh(self) -> None:
-        """Read the register; a device that is no longer in it is looked at anew with its next frame."""
-        self.known = adopted(self.values.folder / "business.db")
-        for mn in [mn for mn in self.devices if mn.decode(errors="replace") not in self.known]:
+    def hear_register(self, known: frozenset[str]) -> None:
+        """Take over the MNs of adopted devices; one that is not among them is looked at anew with its next frame."""
+        self.known = known
+        self.registered.set()
+        if not self.refuses:
+            return
+        for mn in [mn for mn in self.devices if mn.decode(errors="replace") not in known]:
             for connection in list(self.devices[mn]):
                 self.forget(connection, mn)
 
@@ -573,7 +574,7 @@ class Connection(asyncio.Protocol):
             gateway.keep(RecordKind.BAD, recv, self.source, chunk.data)
             return
         mn = (head.mn or "").encode()
-        if gateway.refuses and head.mn not in gateway.known:
+        if gateway.refuses and gateway.registered.is_set() and head.mn not in gateway.known:
             gateway.tally.refused += 1
             gateway.keep(RecordKind.BAD, recv, self.source, chunk.data)
             self.end("refused")
@@ -607,21 +608,6 @@ def _timed(call: Callable[[], None]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def adopted(database: Path) -> frozenset[str]:
-    """The MNs of adopted devices, read from the business database; empty when it cannot be read."""
-    try:
-        connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1)
-        try:
-            return frozenset(
-                mn for (mn,) in connection.execute("SELECT mn FROM registry_device WHERE retired_on IS NULL")
-            )
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        log.warning("读不到已接入设备的名单：%s", error)
-        return frozenset()
 
 
 def serve(values: Settings, host: str, port: int, stream: int = 0) -> int:
@@ -658,8 +644,11 @@ async def accept(
         loop.add_signal_handler(number, stop.set)
     if parent is not None:
         loop.add_reader(parent, stop.set)
-    server = await loop.create_server(lambda: Connection(gateway), sock=listener, backlog=BACKLOG)
     gateway.host.start()
+    if gateway.refuses:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gateway.registered.wait(), REGISTER_SECONDS)
+    server = await loop.create_server(lambda: Connection(gateway), sock=listener, backlog=BACKLOG)
     repeated = [asyncio.create_task(gateway.sweep(beat)), asyncio.create_task(gateway.host.tick())]
     await stop.wait()
     if parent is not None:

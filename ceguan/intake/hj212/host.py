@@ -201,6 +201,10 @@ class Host:
         """Give an order to the loop."""
         self._loop.call_soon_threadsafe(self._begin, order)
 
+    def know(self, known: frozenset[str]) -> None:
+        """Tell the loop which devices are adopted."""
+        self._loop.call_soon_threadsafe(self.gateway.hear_register, known)
+
     # ── in the loop ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def post(self, errand: str, *arguments: Any) -> None:

@@ -17,7 +17,7 @@ from ceguan import clock, settings
 from ceguan.intake import keys
 from ceguan.intake.hj212 import recording, sm4
 from ceguan.intake.hj212.recording import Report, Survey, Unreadable
-from ceguan.intake.pulse import pulse
+from ceguan.pulse import pulse
 from ceguan.registry.models import User
 from ceguan.registry.rights import Forbidden
 from ceguan.store import ArchiveError, Store

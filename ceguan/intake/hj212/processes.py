@@ -29,7 +29,7 @@ import orjson
 from ceguan import clock, settings
 from ceguan.intake.hj212 import metrics
 from ceguan.intake.hj212.sockets import PortTakenError, listen, raise_descriptor_limit
-from ceguan.intake.pulse import GATEWAY, write_heartbeat
+from ceguan.pulse import GATEWAY, write_heartbeat
 from ceguan.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 0.25
 BEAT_SECONDS = 0.5
 STREAMS = 64
-"""Streams 0 to 63 are the gateway's; others have the numbers behind."""
+"""So many streams a gateway has: 0 to 63, or as many from `gateway_stream_base` on. 64 to 127 are those of imports."""
+MOST_STREAM = 4095
+"""A stream number has 12 bits (`words.FrameRef`)."""
 GRACE_SECONDS = 9
 """How much longer than its draining a process may take before it is killed."""
 STEADY_SECONDS = 30
@@ -274,6 +276,9 @@ def run(values: Settings, host: str, port: int, processes: int, stream: int = 0)
     if not 1 <= processes <= STREAMS // 2:
         print(f"进程数 {processes}：应为 1 到 {STREAMS // 2}", file=sys.stderr)
         return 2
+    if (problem := wrong_stream(stream)) is not None:
+        print(problem, file=sys.stderr)
+        return 2
     limit = raise_descriptor_limit()
     try:
         lock = _take_lock(values.folder)
@@ -294,6 +299,17 @@ def run(values: Settings, host: str, port: int, processes: int, stream: int = 0)
     finally:
         os.close(lock)
     return 0
+
+
+def wrong_stream(stream: int) -> str | None:
+    """What is wrong with the number of a gateway's first stream, None when nothing is."""
+    if 0 <= stream <= MOST_STREAM and stream // STREAMS != 1:
+        return None
+    imports = f"{STREAMS}–{2 * STREAMS - 1} 归导入"
+    return (
+        f"归档流 {stream}：网关可用 0–{STREAMS - 1} 与 {2 * STREAMS}–{MOST_STREAM}（{imports}）；"
+        f"多台网关机器各设不同的 gateway_stream_base，如 0、{2 * STREAMS}、{3 * STREAMS}"
+    )
 
 
 def _take_lock(folder: Path) -> int:
@@ -354,7 +370,9 @@ def _child(listen_on: int, report_to: int, first_stream: int) -> int:
             log.debug("the parent does not listen")  # it has died, which `accept` notices, or is slow
 
     try:
-        writer = open_free_stream(values.folder / "archive", range(first_stream, STREAMS))
+        writer = open_free_stream(
+            values.folder / "archive", range(first_stream, first_stream // STREAMS * STREAMS + STREAMS)
+        )
     except (ArchiveError, OSError) as error:
         log.error("网关进程开不了归档：%s", error)
         return 2

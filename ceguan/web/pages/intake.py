@@ -24,8 +24,8 @@ from ceguan.intake import adoption, keys, quarantine
 from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import Frame, decode, without_secrets
 from ceguan.intake.hj212.readings import Upload, rows
-from ceguan.intake.pulse import clock_synchronised, pulse
 from ceguan.intake.sheets import table
+from ceguan.pulse import LOOK_AROUND_SECONDS, STALE_SECONDS, clock_synchronised, pulse
 from ceguan.registry import rights
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
@@ -187,7 +187,9 @@ def _health() -> dict[str, Any]:
     """Our own processes, disk, clock, logs."""
     values, real = settings.CEGUAN, time.time()
     usage = store().usage()
-    gateway, clockwork = (pulse(values.folder / f"{name}.json", real) for name in ("gateway", "clockwork"))
+    gateway, clockwork, collect = (
+        pulse(values.folder / f"{name}.json", real) for name in ("gateway", "clockwork", "collect")
+    )
     free = 100 * usage.disk_free / usage.disk_total
     return {
         "gateway": gateway,
@@ -195,6 +197,9 @@ def _health() -> dict[str, Any]:
         "clockwork": clockwork,
         "clockwork_word": label(PULSES[clockwork.state]),
         "failing": clockwork.said.get("failing"),
+        "collect": collect if values.nats_url else None,
+        "collect_word": label(PULSES[collect.state]),
+        "relays": [_relay(one, real) for one in collect.said.get("relays", ())],
         "errors": list(reversed(clockwork.said.get("errors", [])))[:5],
         "backlog": store().backlog(),
         "usage": usage,
@@ -207,6 +212,12 @@ def _health() -> dict[str, Any]:
         "real": real,
         "refuses": values.unknown_devices == "refuse",
     }
+
+
+def _relay(said: dict[str, Any], real: float) -> dict[str, Any]:
+    """A gateway machine as its relay last told the centre; `silent`: longer ago than a heart may stand still."""
+    age = max(0.0, real - float(said.get("real", 0)))
+    return said | {"age": age, "silent": not said.get("running") or age > STALE_SECONDS + LOOK_AROUND_SECONDS}
 
 
 # ── waiting, adoption ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,9 +13,11 @@ import orjson
 
 log = logging.getLogger(__name__)
 
-GATEWAY = "gateway.json"
-"""The heartbeat of the gateway, in the data folder."""
+GATEWAY, RELAY, COLLECT = "gateway.json", "relay.json", "collect.json"
+"""Heartbeats in the data folder."""
 STALE_SECONDS = 30.0
+LOOK_AROUND_SECONDS = 10.0
+"""How often the centre hears of its gateway machines."""
 NOT_SYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2)."""
 
@@ -44,12 +46,10 @@ def pulse(path: Path, real: float) -> Pulse:
     return Pulse("running" if age < STALE_SECONDS else "stalled", age, said)
 
 
-def write_heartbeat(path: Path, state: dict[str, Any]) -> None:
-    """Replace the heartbeat as a whole."""
-    scratch = path.with_suffix(".json.new")
+def write_heartbeat(path: Path, state: Mapping[str, Any]) -> None:
+    """`beat`; what cannot be written is logged."""
     try:
-        scratch.write_bytes(orjson.dumps(state))
-        scratch.replace(path)
+        beat(path, state)
     except OSError as error:  # a full disk must not stop the gateway from taking in what still fits
         log.warning("心跳文件写不了：%s", error)
 
