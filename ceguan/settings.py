@@ -70,6 +70,15 @@ SETTINGS = (
     Setting("nats_keep_days", 7, "NATS 里最多保留这么多天；中心停机更久时网关机器上仍有原件。"),
     Setting("relay_keep_days", -1.0, "中心确认后，网关机器上的归档段再留这么多天即删；-1 为从不删除。"),
     Setting("archive_digest", "sha256", "帧归档见证行的摘要：sha256；sm3+sha256 另加国密 SM3（GB/T 32905-2016）。"),
+    Setting(
+        "history_url",
+        "",
+        "封存历史所在：留空为数据目录下的 history；共享目录的路径；"
+        "或 s3://桶/前缀?endpoint_override=主机:端口（密钥只从环境变量读取）。",
+    ),
+    Setting("history_cache_gb", 20.0, "历史在 S3 存储时，本机保留最近用过的文件，最多这么多 GB。"),
+    Setting("compute", "local", "大规模评价在哪里运行：local 本进程；ray 在 Ray 集群上。"),
+    Setting("ray_address", "", "Ray 集群地址（auto、主机:端口、ray://…）；留空为 auto。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),
     Setting("late_hours", 2, "晚于区间结束这么多小时到达的数据记为迟到。"),

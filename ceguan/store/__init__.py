@@ -23,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceguan import settings
-from ceguan.store import archive, columns, query, sealed
+from ceguan.store import archive, columns, lake, query, sealed
 from ceguan.store.archive import (
     ArchiveError,
     ArchiveWriter,
@@ -36,7 +36,7 @@ from ceguan.store.archive import (
     open_free_stream,
 )
 from ceguan.store.database import Database, connect_reader
-from ceguan.store.errors import LedgerError, LedgerTakenError
+from ceguan.store.errors import HistoryError, LedgerError, LedgerTakenError
 from ceguan.store.incoming import Added
 from ceguan.store.ledger import (
     BadFrame,
@@ -73,6 +73,7 @@ __all__ = [
     "Flag",
     "Gap",
     "Heard",
+    "HistoryError",
     "Ledger",
     "LedgerError",
     "LedgerTakenError",
@@ -104,7 +105,7 @@ class Usage(NamedTuple):
 
     archive: int
     ledger: int
-    history: int
+    history: int  # with the copies of a history that lies elsewhere
     other: int  # business data, attachments, logs
     disk_free: int
     disk_total: int
@@ -113,18 +114,23 @@ class Usage(NamedTuple):
 class Store:
     """The door. Opening it to read costs next to nothing: each thread keeps its connections.
 
-    `database`: URL of the PostgreSQL that holds the ledger, "" for SQLite in the folder; None = as the settings say.
+    `database`: URL of the PostgreSQL that holds the ledger, "" for SQLite in the folder; `history`: where sealed files
+    lie, see `lake.of`, "" for the folder; None = as the settings say.
     With `write=True` it also holds the ledger's only writer as `ledger` (raises LedgerTakenError); close it, or use it
     as a context manager. All times are UTC epoch seconds, all ranges [start, end). Absent numbers are NaN.
     """
 
-    def __init__(self, folder: Path | str, write: bool = False, database: str | None = None) -> None:
+    def __init__(
+        self, folder: Path | str, write: bool = False, database: str | None = None, history: str | None = None
+    ) -> None:
         self.folder = Path(folder)
-        self._url = settings.load(data=str(folder)).database_url if database is None else database
+        values = settings.load(data=str(folder))
+        self._url = values.database_url if database is None else database
         self.archive = self.folder / "archive"
-        self.history = self.folder / "history"
+        url = values.history_url if history is None else history
+        self.history = lake.of(self.folder, url, int(values.history_cache_gb * 2**30))
         self._path = self.folder / "readings.db"
-        self._ledger = Ledger(self._path, self._url) if write else None
+        self._ledger = Ledger(self._path, self._url, self.history) if write else None
 
     @property
     def ledger(self) -> Ledger:
@@ -371,7 +377,7 @@ class Store:
         disk = shutil.disk_usage(self.folder)
         parts = {"archive": 0, "ledger": 0, "history": 0, "other": 0}
         for entry in self.folder.iterdir():
-            name = "ledger" if entry.name.startswith(self._path.name) else entry.name
+            name = "ledger" if entry.name.startswith(self._path.name) else entry.name.removesuffix("-cache")
             parts[name if name in parts else "other"] += _size(entry)
         return Usage(**parts, disk_free=disk.free, disk_total=disk.total)
 

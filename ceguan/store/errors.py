@@ -9,3 +9,7 @@ class LedgerError(Exception):
 
 class LedgerTakenError(LedgerError):
     """Another process writes this ledger."""
+
+
+class HistoryError(OSError):
+    """A sealed file cannot be had or put; the message says where and why."""

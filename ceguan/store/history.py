@@ -8,17 +8,18 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ceguan.store import columns
-from ceguan.store.archive import sync_folder
+from ceguan.store.lake import Lake
 from ceguan.words import BEIJING, READING_COLUMNS, beijing
 
 ROW_GROUP = 128 * 1024
@@ -41,18 +42,21 @@ def file_name(month: str, generation: int) -> str:
     return f"{month}.g{generation:03d}.parquet"
 
 
-def write(folder: Path, name: str, readings: pa.RecordBatchReader) -> Path:
-    """Write a file in full and on disk before it gets its name. Returns its path; raises OSError, leaving nothing."""
+def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
+    """Write a file in full and on disk before it gets its name. Returns where it lies on this machine.
+
+    Raises OSError, leaving nothing.
+    """
+    folder = Path(lake.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished, path = folder / f"{name}.tmp", folder / name
+    unfinished = folder / f"{name}.tmp"
     try:
         _write_unfinished(unfinished, readings)
+        lake.add(name, unfinished)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    os.replace(unfinished, path)
-    sync_folder(folder)
-    return path
+    return folder / name
 
 
 def _write_unfinished(path: Path, readings: pa.RecordBatchReader) -> None:
@@ -69,7 +73,8 @@ def sha256(path: Path) -> str:
 
 
 def scan(
-    files: Sequence[Path],
+    lake: Lake,
+    files: Sequence[str],
     series: Sequence[int] | None,
     kind: int | None,
     start: int,
@@ -82,8 +87,10 @@ def scan(
     """
     if not files:
         return columns.READING_SCHEMA.empty_table()
+    ends = (min(series, default=0), max(series, default=0)) if series is not None else None
+    source = Source(lake, files, series=ends, kind=None if kind is None else (kind, kind), ts=(start, end - 1))
     conditions = ["ts >= ? AND ts < ?"]
-    arguments: list[Any] = [[str(file) for file in files], start, end]
+    arguments: list[Any] = [start, end]
     if kind is not None:
         conditions.append("kind = ?")
         arguments.append(kind)
@@ -92,31 +99,77 @@ def scan(
         arguments.append(recv)
     if series is not None:
         conditions += ["series >= ? AND series <= ?", "series IN (SELECT unnest(?))"]
-        arguments += [min(series, default=0), max(series, default=0), list(series)]
+        arguments += [*ends, list(series)] if ends else []
         if len(set(series)) == 1:  # the range above says it all, and prunes row groups
             conditions.pop()
             arguments.pop()
-    sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM read_parquet(?) WHERE {" AND ".join(conditions)}
-              ORDER BY series, kind, ts, ver"""
-    return columns.absent_as_nan(_readings(sql, arguments))
+    with source as rows:
+        sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM {rows} WHERE {" AND ".join(conditions)}
+                  ORDER BY series, kind, ts, ver"""
+        return columns.absent_as_nan(_readings(sql, arguments))
 
 
-def newest_of(files: Sequence[Path], keys: pa.Table) -> list[tuple[Any, ...]]:
+def newest_of(lake: Lake, files: Sequence[str], keys: pa.Table) -> list[tuple[Any, ...]]:
     """The newest sealed version of each key (`series`, `kind`, `ts`) that is sealed at all, as reading rows."""
     if not files:
         return []
+    ends = {name: (pc.min(keys[name]).as_py(), pc.max(keys[name]).as_py()) for name in ("series", "kind", "ts")}
     connection = duck()
     connection.register("wanted", keys)
     try:
-        return connection.execute(
-            f"""SELECT {", ".join(READING_COLUMNS)} FROM read_parquet(?) SEMI JOIN wanted USING (series, kind, ts)
-                WHERE series BETWEEN (SELECT min(series) FROM wanted) AND (SELECT max(series) FROM wanted)
-                  AND ts BETWEEN (SELECT min(ts) FROM wanted) AND (SELECT max(ts) FROM wanted)
-                QUALIFY ver = max(ver) OVER (PARTITION BY series, kind, ts)""",
-            [[str(file) for file in files]],
-        ).fetchall()
+        with Source(lake, files, **ends) as rows:
+            return connection.execute(
+                f"""SELECT {", ".join(READING_COLUMNS)} FROM {rows} SEMI JOIN wanted USING (series, kind, ts)
+                    WHERE series BETWEEN (SELECT min(series) FROM wanted) AND (SELECT max(series) FROM wanted)
+                      AND ts BETWEEN (SELECT min(ts) FROM wanted) AND (SELECT max(ts) FROM wanted)
+                    QUALIFY ver = max(ver) OVER (PARTITION BY series, kind, ts)"""
+            ).fetchall()
     finally:
         connection.unregister("wanted")
+
+
+class Source:
+    """Sealed files as something SQL can select from: what lies here by its path, of what lies afar the row groups
+    that can hold something of these ranges (both ends included; None = all)."""
+
+    def __init__(self, lake: Lake, files: Sequence[str], **ends: tuple[Any, Any] | None) -> None:
+        self._paths, self._afar = lake.split(files)
+        self._lake, self._ends = lake, ends
+
+    def __enter__(self) -> str:
+        names = ", ".join(READING_COLUMNS)
+        parts = []
+        if self._paths:
+            listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in self._paths)
+            parts.append(f"SELECT {names} FROM read_parquet([{listed}])")
+        if self._afar:
+            found = [g for name in self._afar for g in groups(self._lake, name, READING_COLUMNS, **self._ends)]
+            shape = columns.READING_SCHEMA
+            duck().register("afar", pa.concat_tables([shape.empty_table(), *(group.cast(shape) for group in found)]))
+            parts.append(f"SELECT {names} FROM afar")
+        return f"({' UNION ALL '.join(parts)})"
+
+    def __exit__(self, *_: object) -> None:
+        if self._afar:
+            duck().unregister("afar")
+
+
+def groups(lake: Lake, file: str, names: Sequence[str], **ends: tuple[Any, Any] | None) -> Iterator[pa.Table]:
+    """Row groups of a file that can hold something of these ranges (both ends included; None = all), in order."""
+    with lake.open(file) as opened:
+        for number in range(opened.num_row_groups):
+            if _may_hold(opened.metadata.row_group(number), ends):
+                yield opened.read_row_group(number, list(names), use_threads=False)
+
+
+def _may_hold(group: Any, ends: Mapping[str, tuple[Any, Any] | None]) -> bool:
+    """By the statistics of a row group."""
+    for at in range(group.num_columns):
+        column = group.column(at)
+        wanted, known = ends.get(column.path_in_schema), column.statistics
+        if wanted and known is not None and known.has_min_max and (known.max < wanted[0] or known.min > wanted[1]):
+            return False
+    return True
 
 
 def duck() -> duckdb.DuckDBPyConnection:
@@ -129,13 +182,14 @@ def duck() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def sorted_union(sealed: Path, late: pa.Table) -> pa.Table:
+def sorted_union(lake: Lake, sealed: str, late: pa.Table) -> pa.Table:
     """A sealed file and readings that came after it, in the order of a file; absent numbers are NULL."""
     names = ", ".join(READING_COLUMNS)
-    sql = f"SELECT {names} FROM read_parquet(?) UNION ALL SELECT {names} FROM late ORDER BY series, kind, ts, ver"
     duck().register("late", late)
     try:
-        return _readings(sql, [str(sealed)])
+        with Source(lake, [sealed]) as rows:
+            sql = f"SELECT {names} FROM {rows} UNION ALL SELECT {names} FROM late ORDER BY series, kind, ts, ver"
+            return _readings(sql, [])
     finally:
         duck().unregister("late")
 

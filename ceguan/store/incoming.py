@@ -7,7 +7,6 @@ new without a look at the database; only what is late or comes again is compared
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from ceguan.store import history
 from ceguan.store.database import Database
+from ceguan.store.lake import Lake
 from ceguan.words import READING_COLUMNS
 
 Key = tuple[int, int, int]
@@ -65,7 +65,7 @@ def _array(name: str, cells: Any) -> NDArray[Any]:
         raise ValueError(f"读数的 {name} 须为数：{error}") from error
 
 
-def take_in(db: Database, folder: Path, newest: Newest, columns: list[NDArray[Any]]) -> Added:
+def take_in(db: Database, lake: Lake, newest: Newest, columns: list[NDArray[Any]]) -> Added:
     """Put readings (see `in_columns`) into the tables `reading` and `latest`; `newest` follows."""
     fates = np.zeros(len(columns[0]), np.int8)
     order = np.lexsort((columns[2], columns[1], columns[0]))  # stable: equal keys stay in the order given
@@ -76,7 +76,7 @@ def take_in(db: Database, folder: Path, newest: Newest, columns: list[NDArray[An
     doubtful = np.flatnonzero(~surely)
     changed: list[Row] = []
     if len(doubtful):
-        fate, versions = _compare(db, folder, _rows(columns, doubtful))
+        fate, versions = _compare(db, lake, _rows(columns, doubtful))
         fates[order[doubtful]], columns[3][doubtful] = fate, versions
         surely[doubtful] = fate != SAME
         changed = _rows(columns, doubtful[fate == CHANGED])
@@ -122,13 +122,13 @@ def _rows(columns: list[NDArray[Any]], at: NDArray[Any]) -> list[Row]:
     return list(zip(*(cell.tolist() for cell in cells), strict=True))
 
 
-def _compare(db: Database, folder: Path, rows: list[Row]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+def _compare(db: Database, lake: Lake, rows: list[Row]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     """Fate and version of each of the rows (sorted by key), going through them in their order."""
     wanted = list(dict.fromkeys(row[:3] for row in rows))
     current: dict[Key, Row] = {
         (row[0], row[1], row[2]): tuple(row) for row in db.versions(wanted)
     }  # ascending: the newest one stays
-    current |= _sealed(db, folder, [key for key in wanted if key not in current])
+    current |= _sealed(db, lake, [key for key in wanted if key not in current])
     fates, versions = np.zeros(len(rows), np.int8), np.zeros(len(rows), np.int64)
     for at, row in enumerate(rows):
         known = current.get(row[:3])
@@ -140,7 +140,7 @@ def _compare(db: Database, folder: Path, rows: list[Row]) -> tuple[NDArray[np.in
     return fates, versions
 
 
-def _sealed(db: Database, folder: Path, keys: list[Key]) -> dict[Key, Row]:
+def _sealed(db: Database, lake: Lake, keys: list[Key]) -> dict[Key, Row]:
     """Newest sealed version of those of the keys that are sealed."""
     found: dict[Key, Row] = {}
     if not keys:
@@ -151,7 +151,7 @@ def _sealed(db: Database, folder: Path, keys: list[Key]) -> dict[Key, Row]:
         if len(hit):
             columns = zip(*(keys[at] for at in hit.tolist()), strict=True)
             wanted = pa.table(dict(zip(("series", "kind", "ts"), map(list, columns), strict=True)))
-            for row in history.newest_of([folder / path], wanted):
+            for row in history.newest_of(lake, [path], wanted):
                 found[row[0], row[1], row[2]] = row
     return found
 

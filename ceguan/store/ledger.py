@@ -21,6 +21,7 @@ from ceguan.store.archive import Position
 from ceguan.store.database import Database, connect_writer
 from ceguan.store.errors import LedgerTakenError
 from ceguan.store.incoming import Added, Newest, in_columns, take_in
+from ceguan.store.lake import Lake
 
 Row = Sequence[Any]
 
@@ -199,9 +200,9 @@ class Ledger:
     Use from one thread. Raises LedgerTakenError when another process writes.
     """
 
-    def __init__(self, path: Path, url: str = "") -> None:
+    def __init__(self, path: Path, url: str = "", lake: Lake | None = None) -> None:
         self.path = path
-        self.history = path.parent / "history"
+        self.history = lake or Lake(str(path.parent / "history"))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(path)
         try:
@@ -252,9 +253,9 @@ class Ledger:
 class Batch:
     """What one transaction of the ledger can take in. Get one from `Ledger.batch()`."""
 
-    def __init__(self, connection: Database, history_folder: Path, newest: Callable[[], Newest]) -> None:
+    def __init__(self, connection: Database, lake: Lake, newest: Callable[[], Newest]) -> None:
         self._db = connection
-        self._history = history_folder
+        self._history = lake
         self._newest = newest
 
     def add_readings(self, readings: pa.Table | Iterable[Row]) -> Added:

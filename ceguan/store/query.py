@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from ceguan.store import columns, history
 from ceguan.store.database import Database
 from ceguan.store.incoming import MANIFEST_IN_FORCE
+from ceguan.store.lake import Lake
 from ceguan.store.ledger import Fill
 from ceguan.words import READING_COLUMNS, Outcome
 
@@ -39,7 +39,7 @@ def snapshot(db: Database) -> Iterator[None]:
 
 def readings(
     db: Database,
-    folder: Path,
+    lake: Lake,
     series: Sequence[int],
     kind: int,
     start: float,
@@ -51,10 +51,10 @@ def readings(
     wanted = sorted({int(one) for one in series})
     begin, until = int(np.ceil(start)), int(np.ceil(end))
     with snapshot(db):
-        files = _files(db, folder, begin, until)
+        files = _files(db, begin, until)
         hot = _hot(db, wanted, kind, begin, until, as_of)
         decided = decisions(db, wanted, kind, begin, until, as_of) if versions == "force" else None
-    found = _sorted(hot, history.scan(files, wanted, kind, begin, until, as_of) if wanted else hot.slice(0, 0))
+    found = _sorted(hot, history.scan(lake, files, wanted, kind, begin, until, as_of) if wanted else hot.slice(0, 0))
     if decided is None:
         return found
     return in_force(newest(found, ("series", "ts")), decided)
@@ -109,14 +109,14 @@ def _latest_decided(db: Database) -> pa.Table:
     )
 
 
-def exact(db: Database, folder: Path, keys: Iterable[Sequence[int]]) -> pa.Table:
+def exact(db: Database, lake: Lake, keys: Iterable[Sequence[int]]) -> pa.Table:
     """See `Store.exact`."""
     wanted = {(int(s), int(k), int(t), int(v)) for s, k, t, v in keys}
     parts = []
     for kind in sorted({key[1] for key in wanted}):
         times = [key[2] for key in wanted if key[1] == kind]
         series = [key[0] for key in wanted if key[1] == kind]
-        found = readings(db, folder, series, kind, min(times), max(times) + 1, None, "all")
+        found = readings(db, lake, series, kind, min(times), max(times) + 1, None, "all")
         have = zip(*(found[name].to_pylist() for name in READING_COLUMNS[:4]), strict=True)
         parts.append(found.filter(pa.array([key in wanted for key in have], pa.bool_())))
     return pa.concat_tables([columns.READING_SCHEMA.empty_table(), *parts])
@@ -317,11 +317,11 @@ def fills(db: Database, mns: Sequence[str] | None, kind: int | None, start: int 
     return [Fill(*row) for row in db.execute(sql, arguments)]
 
 
-def times(db: Database, folder: Path, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
+def times(db: Database, lake: Lake, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
     """See `Store.times`. Where no sealed month is touched, a look at the index is enough."""
     sealed = db.execute("SELECT max(ts_to) FROM manifest").fetchone()[0]
     if sealed is not None and start < sealed:
-        found = readings(db, folder, series, kind, start, end, None, "force")
+        found = readings(db, lake, series, kind, start, end, None, "force")
         return np.column_stack([found[name].to_numpy() for name in ("series", "ts")])
     sql = """SELECT r.series, r.ts FROM json_each(?) s CROSS JOIN reading r ON r.series = s.value
              WHERE r.kind = ? AND r.ts >= ? AND r.ts < ? AND r.ver = 0 ORDER BY r.series, r.ts"""
@@ -352,9 +352,9 @@ def thin(table: pa.Table, points: int, column: str = "value_in_force") -> pa.Tab
     return table.take(pa.array(np.unique(np.concatenate(kept))))
 
 
-def _files(db: Database, folder: Path, start: int, end: int) -> list[Path]:
+def _files(db: Database, start: int, end: int) -> list[str]:
     sql = f"SELECT path FROM {MANIFEST_IN_FORCE} m WHERE ts_from < ? AND ts_to > ? ORDER BY month"
-    return [folder / path for (path,) in db.execute(sql, (end, start))]
+    return [path for (path,) in db.execute(sql, (end, start))]
 
 
 def _hot(db: Database, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None) -> pa.Table:

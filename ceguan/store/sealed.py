@@ -53,7 +53,7 @@ def seal(ledger: Ledger, month: str, now: float) -> Path:
     generation = before[0] + 1 if before else 1
     hot = pa.RecordBatchReader.from_batches(columns.READING_SCHEMA, _hot_rows(db, month))
     if before:
-        hot = history.sorted_union(ledger.history / before[1], hot.read_all()).to_reader(BATCH_ROWS)
+        hot = history.sorted_union(ledger.history, before[1], hot.read_all()).to_reader(BATCH_ROWS)
     path = history.write(ledger.history, history.file_name(month, generation), hot)
     _hand_over(db, month, generation, path, now)
     return path

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 
 from ceguan.store import Store, history, thin
+from tests import s3
 from tests.store.conftest import APRIL, HOUR, MARCH, NAN, add, reading
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Store]:
+    """The same promises wherever the sealed files lie."""
+    url = s3.new_prefix(monkeypatch) if request.param == "s3" else ""
+    with Store(tmp_path, write=True, database=database, history=url) as opened:
+        yield opened
 
 
 def hot_rows(store: Store) -> int:
