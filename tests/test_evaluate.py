@@ -52,7 +52,7 @@ def test_rows_keep_their_order_and_their_time_as_given(run):
     assert rows[1]["primary"] == ""
 
 
-@pytest.mark.parametrize("cell", ["", "NA", "—", "-1", " NA "])
+@pytest.mark.parametrize("cell", ["", "NA", "—", "-1", " NA ", "NaN", "nan"])
 def test_an_absent_value_is_missing_and_the_reason_names_it(run, cell):
     _, rows, _ = run("air-hourly", AIR + f"2026-03-10T14:00,A,5,{cell},0.7,82,50,30\n")
     assert (rows[0]["aqi"], rows[0]["level"], rows[0]["primary"]) == ("NA", "NA", "NA")
@@ -109,7 +109,8 @@ def test_columns_may_come_in_any_order_with_others_between(run):
             AIR + '2026-03-10T14:00,"two\nlines",5,41,0.7,82,102,76\nyesterday,A,5,1,0.7,82,102,76\n',
             ["第 4 行", "time"],
         ),
-        (AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,nan\n", ["第 2 行", "pm25_1h"]),
+        (AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,1e999\n", ["第 2 行", "pm25_1h"]),
+        (AIR + "0001-01-01T00:00+14:00,A,5,41,0.7,82,102,76\n", ["第 2 行", "time"]),
         (AIR + "2026-03-10T14:00,A,5,1_0,0.7,82,102,7\n", ["第 2 行", "no2_1h"]),
         (AIR + "2026-03-10T14:00,A,5\n", ["第 2 行", "no2_1h"]),
         (AIR + "2026-03-10T14:00,A,5,41,0.7,82,102,76,77\n", ["第 2 行"]),
@@ -328,6 +329,12 @@ def test_ozone_formation_of_each_species(run):
     assert run("air-ofp", "time,station\n")[0] == 2
 
 
+def test_empty_rows_of_a_spreadsheet_are_passed_over_and_lines_stay_counted(run):
+    rows = run("air-hourly", ",,\n" + AIR + ",,,,,,,\n2026-03-10T14:00,A,5,41,0.7,82,102,76\n  \n,,,,,,,\n")[1]
+    assert [r["aqi"] for r in rows] == ["115"]
+    assert "第 3 行" in run("air-hourly", AIR + ",,,,,,,\n2026-03-10T14:00,A,5,41,0.7,82,102,7x\n")[2]
+
+
 INDEX = "city,so2,no2,pm10,pm25,co_p95,o3_p90\n"
 
 
@@ -347,6 +354,15 @@ def test_the_old_index_has_its_columns_and_two_decimals(run):
         "edition": "HJ 663-2013",
         "trust": "2",
     }
+
+
+def test_a_period_stands_behind_the_columns_of_the_index(run):
+    _, rows, _ = run("air-period", INDEX.replace("city", "period,city") + "2019-06,A,9,27,46,31,1.3,102\n")
+    assert list(rows[0]) == [
+        *("city", "i_so2", "i_no2", "i_pm10", "i_pm25", "i_co", "i_o3", "composite_index", "main_pollutant"),
+        *("edition", "period", "trust", "reason"),
+    ]
+    assert (rows[0]["city"], rows[0]["period"], rows[0]["edition"]) == ("A", "2019-06", "HJ 663-2013")
 
 
 def test_a_place_that_lacks_a_pollutant_has_no_index_and_says_why(run):

@@ -57,6 +57,14 @@ def test_headings_are_keys_names_and_units_and_the_mean_of_the_period_is_judged(
     assert first["total_nitrogen"] == "", "the table has no total nitrogen for rivers"
 
 
+def test_a_mean_or_a_unit_that_meets_its_limit_to_the_digit_is_not_over_it(judge):
+    """0.1, 0.2 and 0.3 average 0.2; 700 µg/L are 0.7 mg/L: in binary both would come out a hair above."""
+    samples = "section,time,tp\nA,2026-01-05,0.1\nA,2026-02-05,0.2\nA,2026-03-05,0.3\n"
+    assert judge("surface-water-section", samples)[1][0]["class"] == "Ⅲ"
+    source = "source,kind,甲苯(µg/L),钡(µg/L)\nA,river,700,700\n"
+    assert judge("drinking-water", source)[1][0]["verdict"] == "达标"
+
+
 def test_below_detection_counts_half(judge):
     rows = judge("surface-water-section", SECTION, "--period", "month")[1]
     by_name = {(r["section"], r["period"]): r for r in rows}

@@ -32,7 +32,7 @@ def add_verbs(verbs: Any) -> None:
         air_hourly,
         "环境空气质量指数（小时），HJ 633-2012 / HJ 633-2026，按测量时刻选用",
         "列：time, station, so2_1h, no2_1h, co_1h, o3_1h, pm10_1h, pm25_1h（其余列不理会）。"
-        "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，/ 为按计划不监测。",
+        "time 为北京时间，取该小时的结束时刻；µg/m³，CO 为 mg/m³；空、NA、NaN、— 或负值为缺测，/ 为按计划不监测。",
     )
     aqi_options(hourly)
     law_options(hourly, EDITIONS)
@@ -43,7 +43,7 @@ def add_verbs(verbs: Any) -> None:
             air_period,
             "环境空气质量综合指数，HJ 663-2013 / HJ 663-2026；按 period 列的最后一天，没有这一列则按今天",
             "列：city, so2, no2, pm10, pm25, co_p95, o3_p90（时段均值，CO 为日均值第95百分位数，O3 为日最大8小时"
-            "第90百分位数）；µg/m³，CO 为 mg/m³；空、NA、— 或负值为缺测，缺一项就没有综合指数。"
+            "第90百分位数）；µg/m³，CO 为 mg/m³；空、NA、NaN、— 或负值为缺测，缺一项就没有综合指数。"
             "可有 period（2025、2025-05、2025-Q2、2019-01..05）。",
         ),
         EDITIONS,
@@ -133,13 +133,14 @@ def aqi_cells(result: air.AqiColumns, row: int, explain: Explain) -> tuple[str, 
 def air_period(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["city", *air_index.ITEMS])
     columns = {item: table.numbers(item) for item in air_index.ITEMS}
-    named = [name for name in ("city", "period") if name in table.columns]
-    header = (*named, *INDEX_HEADER, "edition", "trust", "reason")
+    behind = [name for name in ("period",) if name in table.columns]
+    header = ("city", *INDEX_HEADER, "edition", *behind, "trust", "reason")
     out: list[tuple[str, ...]] = [()] * len(table.lines)
     for day, where in _law_days(table, args).items():
         part = in_law(air_index.composite_index, {k: v[where] for k, v in columns.items()}, day)
         for i, row in enumerate(where):
-            out[row] = (*(table.text(name)[row] for name in named), *_index_row(part, i))
+            cells = _index_row(part, i)
+            out[row] = (table.text("city")[row], *cells[:-2], *(table.text(name)[row] for name in behind), *cells[-2:])
     write_table(args.output, header, out, INDEX_HEADER[:7])
     return 0
 

@@ -22,8 +22,8 @@ def add_verbs(verbs: Any) -> None:
         "air-components",
         closure_verb,
         "颗粒物组分质量闭合：由组分重构PM2.5质量，与实测比较",
-        "列：time, station, pm25 和组分 S（或 SO4）, NO3, OC, EC, Al, Si, Ca, Fe, Ti, Cl；µg/m³；空、NA、— 或负值为缺测"
-        "，缺一项则该组分和总量不算。",
+        "列：time, station, pm25 和组分 S（或 SO4）, NO3, OC, EC, Al, Si, Ca, Fe, Ti, Cl；µg/m³；"
+        "空、NA、NaN、— 或负值为缺测，缺一项则该组分和总量不算。",
     )
     closure.add_argument("--method", choices=air_components.METHODS, default="improve", help="重构方法，默认 improve")
     add_verb(

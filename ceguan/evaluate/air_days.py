@@ -35,7 +35,7 @@ def add_verbs(verbs: Any) -> None:
         "环境空气质量指数（日），由小时值求日均值和臭氧日最大8小时平均，HJ 633、GB 3095 表4",
         "小时列：time, station, so2_1h, no2_1h, co_1h, o3_1h, pm10_1h, pm25_1h；或日列：date, station, so2_24h, "
         "no2_24h, co_24h, o3_8h, pm10_24h, pm25_24h（可有 o3_1h 日最大值）。北京时间；µg/m³，CO 为 mg/m³；"
-        "空、NA、— 或负值为缺测，/ 为按计划不监测。",
+        "空、NA、NaN、— 或负值为缺测，/ 为按计划不监测。",
     )
     daily.add_argument("--label", choices=("end", "start"), default="end", help="time 是该小时的结束（默认）还是开始")
     aqi_options(daily)

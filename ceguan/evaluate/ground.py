@@ -42,7 +42,7 @@ def add_verbs(verbs: Any) -> None:
         groundwater_verb,
         "地下水质量类别（单指标评价），GB/T 14848-2017",
         "列：93 项中有的项目，列名用代号（nh3n、cr6…）或标准中的项目名，可带单位：氨氮(mg/L)、苯_ugL；其余列原样写出。"
-        "可有 time 或 date。空、NA、—、/ 或负值为缺测；<0.005 或 0.005L 为未检出，取检出限的一半；"
+        "可有 time 或 date。空、NA、NaN、—、/ 或负值为缺测；<0.005 或 0.005L 为未检出，取检出限的一半；"
         "嗅和味、肉眼可见物写 无 或 有。",
     )
     law_options(ground, editions(GroundwaterLimit))

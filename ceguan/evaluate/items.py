@@ -1,7 +1,7 @@
 """Columns that are items of a standard: found by any of their names, converted to the unit of the standard.
 
 A heading is the item's key or name, with a unit or without: nh3n, nh3n_mgL, 氨氮, 氨氮(mg/L), NH3-N. A cell is a
-number, empty (NA, —, / or negative: missing), or below the detection limit (<0.005, 0.005L): half of it counts.
+number, empty (NA, NaN, —, / or negative: missing), or below the detection limit (<0.005, 0.005L): half of it counts.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from ceguan import clock
 from ceguan.evaluate.table import NUMBER, BadInput, Table, moment, number
+from ceguan.science import statistics
 from ceguan.science.air_period import last_day
 from ceguan.standards import units
 from ceguan.standards.tables import TRUST, Row, WaterRule, rows
@@ -67,7 +68,7 @@ def amounts(
     values, undetected = {}, {}
     for key, (column, scale) in found.items():
         cells = table.parse(column, _amount, "不是数，也不是 <0.005 或 0.005L (not a number)")
-        values[key] = np.array([value for value, _ in cells], np.float64) * scale
+        values[key] = statistics.settled(np.array([value for value, _ in cells], np.float64) * scale)
         undetected[key] = np.array([below for _, below in cells], np.bool_)
     taken = {column for column, _ in found.values()}
     return Amounts(values, undetected, tuple(c for c in table.columns if c not in taken))

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from ceguan.words import BEIJING
 
-MISSING = frozenset({"", "NA", "—"})
+MISSING = frozenset({"", "NA", "—", "NaN", "nan"})  # NaN: what other programs write for no number
 NOT_MONITORED = "/"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TIME = re.compile(
@@ -82,6 +82,8 @@ def number(cell: str) -> float:
     if not NUMBER.fullmatch(cell):
         raise ValueError(cell)
     value = float(cell)
+    if np.isinf(value):  # more digits than a number can hold
+        raise ValueError(cell)
     return value if value >= 0 else np.nan
 
 
@@ -95,7 +97,10 @@ def moment(cell: str) -> datetime:
     h, m, s = int(hour or 0), int(minute or 0), int(second or 0)
     if not (h < 24 and m < 60 and s < 60) and (h, m, s) != (24, 0, 0):
         raise ValueError(cell)
-    return (midnight + timedelta(hours=h, minutes=m, seconds=s)).astimezone(BEIJING)
+    try:
+        return (midnight + timedelta(hours=h, minutes=m, seconds=s)).astimezone(BEIJING)
+    except OverflowError as error:  # the edge of the calendar
+        raise ValueError(cell) from error
 
 
 def _zone(offset: str | None) -> Any:
@@ -152,7 +157,7 @@ def _table(name: str, text: str) -> Table:
     try:
         for row in reader:
             line, before = before + 1, reader.line_num
-            if not row:
+            if not any(cell.strip() for cell in row):  # what a spreadsheet leaves under its last row
                 continue
             if not header:
                 header = _header(name, line, row)

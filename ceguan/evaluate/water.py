@@ -26,7 +26,7 @@ def add_verbs(verbs: Any) -> None:
         surface_water,
         "地表水水质类别（单因子），GB 3838-2002",
         "列：time, section, ph, do_mgL, codmn_mgL, nh3n_mgL, tp_mgL 和 waterbody 或 waterbody_inferred"
-        "（river、lake、either）。空、NA、— 或负值为缺测。",
+        "（river、lake、either）。空、NA、NaN、— 或负值为缺测。",
     )
     law_options(verb, editions(WaterLimit))
 

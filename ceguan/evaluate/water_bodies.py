@@ -49,7 +49,7 @@ def add_verbs(verbs: Any) -> None:
         f"列：section；21 项中有的项目：{ITEM_WORDS}，另可有 tn、coliform（单独评价）。列名可用代号、中文名，"
         "可带单位：nh3n_mgL、氨氮(mg/L)。可有 time（取各时段的算术平均）或 period（已是均值）、"
         "waterbody（river 或 lake，缺省 river）；"
-        "--by river、basin、lake 要有同名的列。空、NA、—、/ 或负值为缺测；<0.005 或 0.005L 取检出限的一半。",
+        "--by river、basin、lake 要有同名的列。空、NA、NaN、—、/ 或负值为缺测；<0.005 或 0.005L 取检出限的一半。",
     )
     section.add_argument("--by", choices=("section", "river", "basin", "lake"), default="section", help="评价对象")
     _period(section)

@@ -36,7 +36,7 @@ def minutes_to_hours(ts: Ints, value: Floats, interval: Floats | float, minimum:
     total = np.bincount(place, np.where(valid, value, 0.0) * weight, len(hours))
     minutes = np.bincount(place, weight, len(hours)).astype(np.float64)
     mean = np.divide(total, minutes, out=np.full(len(hours), np.nan), where=(minutes >= minimum) & (minutes > 0))
-    return HourMeans(hours, mean, minutes)
+    return HourMeans(hours, statistics.settled(mean), minutes)
 
 
 def mean(grid: Floats, minimum: int, weight: Floats | None = None) -> tuple[Floats, Ints]:
@@ -49,7 +49,8 @@ def mean(grid: Floats, minimum: int, weight: Floats | None = None) -> tuple[Floa
     count = valid.sum(axis=-1)
     total = (np.where(valid, grid, 0.0) * weights).sum(axis=-1)
     enough = (count >= minimum) & (count > 0)
-    return np.divide(total, weights.sum(axis=-1), out=np.full(count.shape, np.nan), where=enough), count
+    out = np.divide(total, weights.sum(axis=-1), out=np.full(count.shape, np.nan), where=enough)
+    return statistics.settled(out), count
 
 
 # ---- exact daily values of ambient air: whole multiples of a step, rounded half to even

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ceguan.science import averaging
+from ceguan.science import averaging, statistics
 from ceguan.science.reasons import Reason, say
 from ceguan.standards.tables import EmissionLimit
 from ceguan.words import DEVICE_FLAGS, Label
@@ -162,7 +162,8 @@ class Judged:
 def to_reference_oxygen(value: Floats, o2: Floats, reference_o2: float) -> Floats:
     """C·(21-O2ref)/(21-O2) (GB 18484-2020 eq. 6, GB 13271-2014); NaN where O2 is missing or not below 21 %."""
     room = AIR_O2 - np.asarray(o2, np.float64)
-    return np.divide(value * (AIR_O2 - reference_o2), room, out=np.full(room.shape, np.nan), where=room > 0)
+    out = np.divide(value * (AIR_O2 - reference_o2), room, out=np.full(room.shape, np.nan), where=room > 0)
+    return statistics.settled(out)
 
 
 def usable(flag: Strings) -> NDArray[np.bool_]:

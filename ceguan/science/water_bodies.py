@@ -14,7 +14,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from ceguan.science import water
+from ceguan.science import statistics, water
 from ceguan.science.water import CLASSES, GOOD, Floats
 from ceguan.standards.tables import (
     Row,
@@ -53,7 +53,7 @@ def _mean(value: Floats, group: Ints, groups: int, hydrogen: bool) -> Floats:
     count = np.bincount(group[there], minlength=groups)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(group[there], number, minlength=groups) / count
-        return -np.log10(mean) if hydrogen else mean
+        return statistics.settled(-np.log10(mean) if hydrogen else mean)
 
 
 def lake_means(columns: Columns, point: Ints, ph: Ph = Ph.ARITHMETIC) -> dict[str, Floats]:

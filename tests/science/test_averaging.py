@@ -48,6 +48,14 @@ def test_a_mean_below_its_minimum_is_nan_and_still_counted():
     assert count.tolist() == [2, 1]
 
 
+def test_a_mean_that_is_the_limit_is_not_above_it():
+    """0.1, 0.2 and 0.3 average 0.2 in any order, as do 0.7, 0.1 and 0.1 0.3."""
+    for cells in ([0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.7, 0.1, 0.1]):
+        exact = float(sum(Fraction(str(c)) for c in cells) / 3)
+        assert averaging.mean(np.array([cells]), 1)[0][0] == exact
+        assert averaging.minutes_to_hours(np.arange(3) * 60, np.array(cells), 15.0).value[0] == exact
+
+
 def test_a_weighted_mean_leaves_out_cells_without_weight():
     mean, count = averaging.mean(np.array([[10.0, 20.0, 99.0]]), 1, np.array([[3.0, 1.0, 0.0]]))
     assert mean.tolist() == [12.5]

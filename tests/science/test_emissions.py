@@ -81,6 +81,14 @@ def test_the_measured_value_is_compared_where_the_limit_says_nothing_of_oxygen()
     assert emissions.judge_flue_gas(hours, Limit(200)).verdict.tolist() == [Verdict.WITHIN]
 
 
+@pytest.mark.parametrize(
+    ("value", "o2", "reference", "limit"), [(53.7, 3.1, 11, 30), (52.2, 3.6, 11, 30), (58, 3.6, 6, 50)]
+)
+def test_a_converted_value_that_is_the_limit_is_not_above_it(value, o2, reference, limit):
+    """53.7 · 10 / 17.9 is 30, in binary a hair more."""
+    assert emissions.to_reference_oxygen(np.array([value]), np.array([o2]), reference)[0] == limit
+
+
 def test_oxygen_of_21_percent_converts_nothing():
     assert np.isnan(emissions.to_reference_oxygen(np.array([10.0, 10.0]), np.array([21.0, np.nan]), 9)).all()
 

@@ -104,3 +104,19 @@ def test_ranks_follow_the_value_not_the_row(values):
         (3, 4),
         (3, 4),
     ]
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=40), st.integers(1, 9))
+def test_a_mean_that_is_a_short_decimal_is_that_decimal(cells, digits):
+    exact = Fraction(sum(cells), len(cells) * 10**digits)
+    value = sum(c / 10**digits for c in cells) / len(cells)
+    settled = float(statistics.settled(np.array([value]))[0])
+    assert abs(settled - float(exact)) <= 5e-12 * float(exact)
+    if sum(cells) % len(cells) == 0:
+        assert settled == float(exact)
+
+
+def test_settling_keeps_what_is_no_ordinary_number():
+    odd = np.array([0.0, np.inf, 1e300, -0.30000000000000004])
+    assert statistics.settled(odd).tolist() == [0.0, np.inf, 1e300, -0.3]
+    assert np.isnan(statistics.settled(np.array([np.nan]))).all()

@@ -151,6 +151,21 @@ def test_two_rows_with_the_same_key_are_never_in_force_on_one_day(kind):
             assert older.valid_to < newer.valid_from, f"{older.where} overlaps {newer.where}"
 
 
+def test_a_row_of_an_edition_that_was_replaced_has_an_end():
+    """What the new edition was not seen to say is its own row, marked unsure; the old row does not live on."""
+    first = defaultdict(lambda: date.max)
+    every = [row for kind in TABLES for row in tables.rows(kind)]
+    for row in every:
+        name, _, year = row.standard.partition("-")
+        first[name, year[:4]] = min(first[name, year[:4]], row.valid_from)
+    newest = {name: max(y for n, y in first if n == name) for name, _ in first}
+    for row in every:
+        name, _, year = row.standard.partition("-")
+        if year[:4] != newest[name]:
+            assert row.valid_to is not None, row.where
+            assert row.valid_to < first[name, newest[name]], row.where
+
+
 @pytest.mark.parametrize("row", of(AirLimit))
 def test_class_one_is_never_looser_than_class_two(row):
     assert 0 < row.class1 <= row.class2
