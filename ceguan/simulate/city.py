@@ -24,6 +24,10 @@ CITY = "9901"
 EVERY = {PointKind.WATER: 4 * 3600, PointKind.GAS_OUTLET: 600, PointKind.WATER_OUTLET: 600}
 OLD_DEVICES = 8
 """Every so many-th outlet still speaks HJ/T 212-2005 with a 14-digit MN."""
+NEW_DEVICE = 30
+"""The outlet (by its number) whose device already speaks HJ 212-2025, enciphered."""
+KEY = "YunlanDemoKey026"
+"""Its SM4 key; published like the demo accounts."""
 BACKGROUND = "全国（原野）"
 SMOOTH = 4
 WANDER = {"border": 0.07, "river": 0.11, "lake": 0.05}
@@ -75,6 +79,7 @@ def build(now: float) -> None:
         _map()
         _stations(today)
         _enterprises(today)
+        _encipher(now)
         _users()
         audit.record(None, "city.build", f"region:{CITY}", "建立演示城市", {}, now)
 
@@ -214,7 +219,7 @@ def _stations(today: date) -> None:
             properties["background"] = BACKGROUND
         point = _point(row["code"], kind, row["name_zh"], row["name_en"], row["district"], where, properties, today)
         left_out = set(properties.get("not_monitored", ()))
-        _measure(point, [one for one in factors_of(kind) if one["factor"] not in left_out], old=False)
+        _measure(point, [one for one in factors_of(kind) if one["factor"] not in left_out])
 
 
 def _on_river(reach: str, place: Position) -> tuple[Position, dict[str, Any]]:
@@ -281,7 +286,8 @@ def _outlet(row: dict[str, str], enterprise: Any, permit: Any, kind: str, place:
         enterprise,
     )
     factors = [one for one in factors_of(medium) if not one["only"] or kind in one["only"].split()]
-    _measure(point, factors, old=number % OLD_DEVICES == 0)
+    edition = "2005" if number % OLD_DEVICES == 0 else "2025" if number == NEW_DEVICE else "2017"
+    _measure(point, factors, edition)
     PermitLimit.objects.bulk_create(
         PermitLimit(
             permit=permit, point=point, factor=one.code, basis="hour" if one.averaging == "1h" else "day",
@@ -328,16 +334,25 @@ def factors_of(kind: PointKind) -> list[dict[str, str]]:
     return _table_of_factors()[kind]
 
 
-def _measure(point: Any, wanted: list[dict[str, str]], old: bool) -> None:
+def _measure(point: Any, wanted: list[dict[str, str]], edition: str = "2017") -> None:
     """Series of a point and the device that sends them, its units confirmed."""
     from ceguan.registry.models import Device, Series
 
     Series.objects.bulk_create(Series(point=point, **_series(row)) for row in wanted)
     kind = PointKind(point.kind)
     Device.objects.create(
-        mn=device_number(point.code, old), point=point, edition="2005" if old else "2017", password="123456",
+        mn=device_number(point.code, edition == "2005"), point=point, edition=edition, password="123456",
         minute_interval=10, every_seconds=EVERY.get(kind, 3600), units={row["factor"]: row["unit"] for row in wanted},
     )  # fmt: skip
+
+
+def _encipher(now: float) -> None:
+    """The device of edition 2025 has had its key since it was put in."""
+    from ceguan.intake import keys
+    from ceguan.registry.models import Device
+
+    for device in Device.objects.filter(edition="2025"):
+        keys.confirm(keys.add(device, KEY, None, now), now)
 
 
 def _series(row: dict[str, str]) -> dict[str, Any]:

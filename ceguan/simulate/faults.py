@@ -24,7 +24,7 @@ from ceguan.words import PointKind
 
 FLAGS = "NFMCD"
 """Letters of the flags by the numbers in `alter`'s answer."""
-_SENDING = ("silence", "late", "resend", "changed", "clock", "crc")
+_SENDING = ("silence", "late", "resend", "changed", "clock", "crc", "dialect")
 _START = re.compile(r"(?:(-?\d+)d (\d\d):(\d\d)|end([+-][\d.]+)h)")
 _BEIJING = 8 * HOUR
 
@@ -147,6 +147,10 @@ class Script:
             for number in numbers
             if not fault.rotate or number * fault.rotate % count == place
         ]
+
+    def lost(self, station: Station, start: float, end: float) -> bool:
+        """Whether the device has no memory of [start, end): it had no power, or never kept what it sent."""
+        return any(w.fault.params.get("lost") for w in self.windows(station, start, end, "silence", "crc"))
 
     def delivered(self, window: Window) -> float:
         """When what a window kept back is sent (late), or sent once more (resend, changed)."""

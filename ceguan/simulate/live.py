@@ -1,24 +1,35 @@
-"""The devices of the city, alive: one TCP connection each to the real gateway, answers awaited, re-sent without one."""
+"""The devices of the city, alive: one TCP connection each to the real gateway, answers awaited, requests obeyed.
+
+They are the simulated loggers of `simulate.hj212`, but for what they send by themselves, which is the city's script.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import signal
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ceguan import clock
-from ceguan.intake.hj212.frame import decode, quick_head, without_secrets
-from ceguan.intake.hj212.splitter import Splitter
+from ceguan.intake.hj212 import crc
+from ceguan.intake.hj212.frame import Frame, decode, quick_head, without_secrets
 from ceguan.simulate import faults, history, stations
 from ceguan.simulate.behaviour import Behaviour
+from ceguan.simulate.hj212.faults import Faults
+from ceguan.simulate.hj212.fleet import Device, Fleet, Options
+from ceguan.simulate.hj212.logger import Logger, Out, Setup
+from ceguan.simulate.hj212.values import known_since
 from ceguan.simulate.sending import Sender, Sent
 from ceguan.simulate.stations import Station
 from ceguan.words import Kind
 
-OVERTIME, RECOUNT = 10.0, 3
-"""HJ 212-2017 table 1: seconds to wait for an answer, how often to send again."""
+OVERTIME = 10.0
+"""HJ 212-2017 表1: seconds to wait for an answer."""
 TICK = 2.0
 KINDS = (Kind.HOUR, Kind.DAY, Kind.MINUTE)
 REAL_TIME_UP_TO = 10.0
@@ -26,126 +37,170 @@ REAL_TIME_UP_TO = 10.0
 REAL_TIME_SECONDS = 600
 PORTION = 6 * 3600
 """Platform seconds worked out at once while catching up."""
-LONGEST_PAUSE = 30.0
+REMEMBERS_HOURS = 720
+"""For so long a device keeps what it has measured."""
 
 
-class Link:
-    """One device's connection; its frames go out in order, each after the answer to the one before."""
+@dataclass(slots=True)
+class Upload(Out):
+    """A frame of the script; `recv` is when it was due [UTC epoch s]."""
 
-    def __init__(self, station: Station, host: str, port: int) -> None:
-        self.waiting: deque[Sent] = deque()
-        self.sent = self.answered = 0
-        self._more = asyncio.Event()
-        self._station, self._host, self._port = station, host, port
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._splitter = Splitter()
-
-    def put(self, one: Sent) -> None:
-        self.waiting.append(one)
-        self._more.set()
-
-    async def run(self) -> None:
-        """Until cancelled. A frame leaves the line only when it is dealt with, so nothing is forgotten on the way."""
-        try:
-            while True:
-                await self._more.wait()
-                while self.waiting:
-                    await self._deliver(self.waiting[0])
-                    self.waiting.popleft()
-                self._more.clear()
-        finally:
-            self._drop()
-
-    async def _deliver(self, one: Sent) -> None:
-        """Send until answered; a frame that the line spoils is sent once and not waited for."""
-        qn, pause = quick_head(one.payload).qn, 1.0
-        while True:
-            try:
-                await self._connect()
-                for _ in range(1 + RECOUNT):
-                    await self._write(one.payload)
-                    if one.spoilt or await self._answered(qn):
-                        return
-            except OSError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            self._drop()
-
-    async def _connect(self) -> None:
-        if self._streams is None:
-            async with asyncio.timeout(OVERTIME):
-                self._streams = await asyncio.open_connection(self._host, self._port)
-            self._splitter = Splitter()
-
-    async def _write(self, frame: bytes) -> None:
-        assert self._streams is not None
-        self._streams[1].write(frame)
-        await self._streams[1].drain()
-        self.sent += 1
-
-    async def _answered(self, qn: str | None) -> bool:
-        """Whether the answer to this frame comes in time; answers to earlier ones are passed over."""
-        assert self._streams is not None
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(OVERTIME):
-                while True:
-                    data = await self._streams[0].read(65536)
-                    if not data:
-                        raise ConnectionError("closed by the platform")
-                    answers = [decode(chunk.data) for chunk in self._splitter.feed(data)]
-                    if any(answer.ok and qn in (answer.qn, answer.cp.get("QN")) for answer in answers):
-                        self.answered += 1
-                        return True
-        return False
-
-    def _drop(self) -> None:
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
+    payload: bytes = b""
+    recv: float = 0.0
 
 
-class Live:
+class Measured:
+    """What a device of the city has measured, as it would send it now."""
+
+    def __init__(self, sender: Sender, script: faults.Script) -> None:
+        self.station = sender.station
+        self._sender, self._script = sender, script
+
+    def area(self, kind: Kind, moment: int) -> str:
+        found = self._script.windows(self.station, moment, moment + self._sender.span(kind) + 1, "changed")
+        corrected = any(self._script.delivered(window) <= clock.now() for window in found)
+        return self._sender.areas(kind, np.array([moment], np.int64), corrected=corrected)[0]
+
+
+class CityLogger(Logger):
+    """A logger that sends what the script says, and obeys like any other."""
+
+    def __init__(self, sender: Sender, script: faults.Script, now: float) -> None:
+        station = sender.station
+        setup = Setup(station.password, OVERTIME, minutes=sender.lengths[Kind.MINUTE] // 60, key=station.key)
+        line = Faults({"modbus": 1.0} if sender.dialect(now) == crc.MODBUS else {})
+        super().__init__(
+            Measured(sender, script), station.mn, int(station.edition), setup, line,
+            random.Random(station.mn), now, known_since(now, REMEMBERS_HOURS),
+        )  # fmt: skip
+        self.station, self._sender, self._script = station, sender, script
+        self._line = deque()  # nothing is forgotten however long the platform is away
+        self._announced = True
+
+    def work_out(self, start: float, end: float, kinds: tuple[Kind, ...]) -> None:
+        """Put in line what is due in [start, end)."""
+        for one in self._sender.arriving(start, end, kinds):
+            self._put_upload(one)
+
+    def _put_upload(self, one: Sent) -> None:
+        """In line; a frame that the line spoils is sent once and not waited for."""
+        head = quick_head(one.payload, key=self.setup.key)
+        qn = "" if one.spoilt else head.qn or ""
+        if head.cn != "2011" or self._real_time:
+            self._line.append(Upload(qn, "", "", head.cn or "", payload=one.payload, recv=one.recv))
+
+    @property
+    def oldest(self) -> float:
+        """When the first frame that still waits was due."""
+        return next((out.recv for out in self._line if isinstance(out, Upload)), float("inf"))
+
+    def silent(self, now: float) -> bool:
+        """Whether the script has it off line, and it has sent what it had to send before."""
+        return self.oldest == float("inf") and bool(self._script.windows(self.station, now, now + 1, "silence"))
+
+    def connected(self, now: float) -> None:
+        for out in self._line:
+            out.sends = 0
+
+    def raw(self, out: Out) -> bytes:
+        return out.payload if isinstance(out, Upload) else super().raw(out)
+
+    def clock(self, now: float) -> float:
+        return now + float(self._sender.ahead(np.array([now]))[0])
+
+    def _schedule(self, now: float) -> None:
+        self._next = dict.fromkeys(Kind, float("inf"))
+
+    def _length(self, kind: Kind) -> int:
+        return self._sender.length(kind) or super()._length(kind)
+
+    def _span(self, kind: Kind) -> int:
+        return self._sender.span(kind)
+
+    def _dated(self, moment: float, now: float) -> float:
+        return moment
+
+    def _remembers(self, kind: Kind, moment: int) -> bool:
+        known = self._sender.length(kind) is not None
+        return known and not self._script.lost(self.station, moment, moment + self._span(kind))
+
+    def _set(self, cn: str, values: dict[str, str], now: float) -> None:
+        super()._set(cn, values, now)
+        if cn == "1012":
+            self._sender.set_clock(now, self._offset)
+        self._sender.lengths |= {Kind.RT: self.setup.interval, Kind.MINUTE: self.setup.minutes * 60}
+
+    def _renew(self, frame: Frame) -> None:
+        super()._renew(frame)
+        self._sender.password, self._sender.key = self.setup.password, self.setup.key
+
+
+class Live(Fleet):
     """All devices of the city and the stranger, going on from where the history or the last run stopped."""
 
     def __init__(self, folder: Path, known: list[Station], host: str, port: int) -> None:
         self._folder, self._remembered = folder, history.state(folder)
-        script, city = faults.Script(known, self._remembered["script_end"]), Behaviour(self._remembered["seed"])
+        self._until: float = self._remembered["until"]
         stranger = faults.unknown()
         everybody = [*(station for station in known if station.mn != stranger.mn), stranger]
-        self.devices = [(Sender(city, script, station), Link(station, host, port)) for station in everybody]
-        self._until: float = self._remembered["until"]
+        script, city = faults.Script(known, self._remembered["script_end"]), Behaviour(self._remembered["seed"])
+        self.city = [CityLogger(Sender(city, script, station), script, clock.now()) for station in everybody]
+        super().__init__(Options(host, port, speed=clock.speed()))
 
-    async def run(self, stop: asyncio.Event) -> None:
+    def _made(self) -> list[Device]:
+        return [Device(self, logger, Faults(), random.Random(logger.mn)) for logger in self.city]
+
+    def now(self) -> float:
+        return clock.now()
+
+    def call(self, device: Device) -> None:
+        """Connect it, unless the script has it off line: then later."""
+        if self._silent(device):
+            self.at(TICK, self.call, device)
+        else:
+            super().call(device)
+
+    def _silent(self, device: Device) -> bool:
+        return self._logger(device).silent(clock.now())
+
+    @staticmethod
+    def _logger(device: Device) -> CityLogger:
+        assert isinstance(device.logger, CityLogger)
+        return device.logger
+
+    async def live(self, stop: asyncio.Event) -> None:
         """Until `stop`; what is still waiting then is sent at the next start."""
-        tasks = [asyncio.create_task(link.run()) for _, link in self.devices]
+        task = asyncio.create_task(self.run(stop, lambda *_: None))
         try:
             while not stop.is_set():
+                for device in self.devices:
+                    if self._silent(device):
+                        device.close()
                 await self._advance(clock.now(), stop)
                 self._remember()
                 await _pause(TICK, stop)
         finally:
             self._remember()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            stop.set()
+            await task
 
     async def _advance(self, now: float, stop: asyncio.Event) -> None:
         """Put everything that is due up to `now` in line; long arrears in portions, each sent before the next."""
         while self._until < now and not stop.is_set():
             until = min(now, self._until + PORTION)
             real_time = clock.speed() <= REAL_TIME_UP_TO and now - self._until < REAL_TIME_SECONDS
-            for sender, link in self.devices:
-                for one in sender.arriving(self._until, until, (*KINDS, Kind.RT) if real_time else KINDS):
-                    link.put(one)
+            for device in self.devices:
+                self._logger(device).work_out(self._until, until, (*KINDS, Kind.RT) if real_time else KINDS)
+                device.go_on()
                 await asyncio.sleep(0)
             self._until = until
-            while until < now and not stop.is_set() and any(link.waiting for _, link in self.devices):
+            while until < now and not stop.is_set() and any(logger.waiting for logger in self.city):
                 await _pause(0.05, stop)
 
     def _remember(self) -> None:
         """Keep up to when everything is sent: the oldest that still waits, else the last moment worked out."""
-        waiting = (link.waiting[0].recv for _, link in self.devices if link.waiting)
-        history.remember(self._folder, self._remembered | {"until": min(waiting, default=self._until)})
+        oldest = min(logger.oldest for logger in self.city)
+        history.remember(self._folder, self._remembered | {"until": min(oldest, self._until)})
 
 
 async def _pause(seconds: float, stop: asyncio.Event) -> None:
@@ -163,7 +218,7 @@ async def _live(folder: Path, known: list[Station], host: str, port: int) -> int
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Live(folder, known, host, port).run(stop)
+    await Live(folder, known, host, port).live(stop)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import framed
 from ceguan.intake.hj212.readings import write_time
 from ceguan.simulate.behaviour import Behaviour, measured
@@ -25,6 +26,8 @@ ST = {
     PointKind.AIR: "22", PointKind.WATER: "21", PointKind.NOISE: "23", PointKind.RADIATION: "38",
     PointKind.GAS_OUTLET: "31", PointKind.WATER_OUTLET: "32",
 }  # fmt: skip
+VERSIONS = {2005: 0, 2017: 4, 2025: 8}
+"""The bits of Flag that name the edition."""
 CN = {Kind.RT: "2011", Kind.MINUTE: "2051", Kind.HOUR: "2061", Kind.DAY: "2031"}
 SHORT = 600
 """Outlets average over parts of this length: an hour is the mean of six of them."""
@@ -48,11 +51,31 @@ class Sender:
     """One device under one seed and script."""
 
     def __init__(self, city: Behaviour, script: Script, station: Station) -> None:
+        self.station, self.password, self.key = station, station.password, station.key
+        self.lengths = {Kind.DAY: DAY, Kind.MINUTE: SHORT, Kind.RT: 60}
+        """Seconds from one upload to the next of what an outlet sends beside its hours."""
         self._city, self._script, self._station = city, script, station
-        flag = 1 if station.edition == "2005" else 5
         self._head = f"ST={ST[PointKind(station.kind)]}"
-        self._tail = f"PW={station.password};MN={station.mn};Flag={flag}"
+        self._clock_set, self._set_ahead = -np.inf, 0.0
+        self._dialects = script.windows(station, -np.inf, np.inf, "dialect")
         self._delay = 4 + 40 * share(city.seed, station.mn)
+
+    def set_clock(self, now: float, offset: float = 0.0) -> None:
+        """From now on the device's clock is ahead by `offset`, and by what the script adds later [s]."""
+        self._clock_set, self._set_ahead = now, offset
+
+    def ahead(self, moments: Floats) -> Floats:
+        """By how many seconds the device's clock is fast at these moments."""
+        drift = self._script.ahead(self._station, moments)
+        if np.isinf(self._clock_set):
+            return drift
+        since = drift - self._script.ahead(self._station, np.array([self._clock_set])) + self._set_ahead
+        return np.where(moments >= self._clock_set, since, drift)
+
+    def dialect(self, now: float) -> str:
+        """The CRC dialect in which the device writes."""
+        here = (window for window in self._dialects if window.start <= now < window.end)
+        return next((str(window.fault.params["dialect"]) for window in here), crc.HJ212)
 
     def arriving(self, start: float, end: float, kinds: tuple[Kind, ...]) -> list[Sent]:
         """Everything that arrives in [start, end), in order; the same however time is cut into stretches."""
@@ -88,7 +111,7 @@ class Sender:
     def _on_time(self, kind: Kind, moments: Ints) -> Floats:
         """When the frames of these intervals arrive if the line is good; a device whose clock is fast sends early."""
         done = moments.astype(np.float64) + self.span(kind) + self._delay
-        return done - self._script.ahead(self._station, done)
+        return done - self.ahead(done)
 
     @staticmethod
     def _offset(kind: Kind) -> int:
@@ -96,21 +119,18 @@ class Sender:
 
     def span(self, kind: Kind) -> int:
         """Seconds one upload stands for; a water section samples one hour in four."""
-        return {Kind.RT: 0, Kind.MINUTE: SHORT, Kind.HOUR: HOUR, Kind.DAY: DAY}[kind]
+        return {Kind.RT: 0, Kind.MINUTE: self.lengths[Kind.MINUTE], Kind.HOUR: HOUR, Kind.DAY: DAY}[kind]
 
     def length(self, kind: Kind) -> int | None:
         """Seconds from one upload of this kind to the next; None where the device sends none."""
-        outlet = self._station.outlet
         if kind == Kind.HOUR:
             return WATER_HOURS * HOUR if self._station.kind == PointKind.WATER else HOUR
-        if not outlet:
-            return None
-        return {Kind.DAY: DAY, Kind.MINUTE: SHORT, Kind.RT: 60}[kind]
+        return self.lengths[kind] if self._station.outlet else None
 
     def _sent(self, kind: Kind, moments: Ints, length: int) -> Iterator[Sent]:
         """What is sent of these intervals, through everything the script does to the sending."""
         recv = self._on_time(kind, moments)
-        ahead = self._script.ahead(self._station, recv).tolist()
+        ahead = self.ahead(recv).tolist()
         areas = self.areas(kind, moments, corrected=False)
         windows = [
             window
@@ -157,8 +177,10 @@ class Sender:
         return (moment // HOUR + moment // SHORT) % int(window.fault.params["each"]) == 0
 
     def _frame(self, kind: Kind, moment: int, now: float, area: str) -> bytes:
-        head = f"QN={_stamp(int(now))}{int(now * 1000) % 1000:03d};{self._head};CN={CN[kind]};{self._tail}"
-        return framed(f"{head};CP=&&DataTime={_stamp(moment)};{area}&&".encode())
+        tail = f"PW={self.password};MN={self._station.mn};Flag={VERSIONS[int(self._station.edition)] | 1}"
+        head = f"QN={_stamp(int(now))}{int(now * 1000) % 1000:03d};{self._head};CN={CN[kind]};{tail}"
+        key = self.key if self._station.edition == "2025" else None  # 6.4: all of 2000–2999 is enciphered
+        return framed(f"{head};CP=&&DataTime={_stamp(moment)};{area}&&".encode(), self.dialect(now), key)
 
     def areas(self, kind: Kind, moments: Ints, *, corrected: bool) -> list[str]:
         """The factors of each interval as they stand in the data area."""

@@ -43,6 +43,7 @@ class Station:
     every_seconds: int = 3600
     properties: Mapping[str, Any] = field(default_factory=dict)
     address: str = ""
+    key: bytes | None = field(default=None, repr=False)
 
     def item(self, factor: str) -> Item | None:
         return next((item for item in self.items if item.factor == factor), None)
@@ -60,6 +61,7 @@ class Station:
 
 def load() -> list[Station]:
     """Every adopted device in service, sorted by the code of its point. Django must be set up."""
+    from ceguan.intake import keys
     from ceguan.registry import models
 
     limits: dict[int, list[Any]] = defaultdict(list)
@@ -70,12 +72,18 @@ def load() -> list[Station]:
         series[one.point_id].append(one)
     rows = models.Device.objects.filter(retired_on=None, point__closed_on=None).select_related("point")
     return [
-        _station(row, series[row.point_id], limits[row.point_id], number)
+        _station(
+            row,
+            series[row.point_id],
+            limits[row.point_id],
+            number,
+            keys.current(row) if row.edition == "2025" else None,
+        )
         for number, row in enumerate(rows.order_by("point__code", "mn"))
     ]
 
 
-def _station(device: Any, series: Iterable[Any], limits: list[Any], number: int) -> Station:
+def _station(device: Any, series: Iterable[Any], limits: list[Any], number: int, key: bytes | None) -> Station:
     point = device.point
     left_out = set(point.properties.get("not_monitored", ()))
     items = [
@@ -86,7 +94,7 @@ def _station(device: Any, series: Iterable[Any], limits: list[Any], number: int)
     return Station(
         code=point.code, kind=point.kind, mn=device.mn, items=tuple(items), password=device.password,
         edition=device.edition, minute_interval=device.minute_interval, every_seconds=device.every_seconds,
-        properties=point.properties, address=address(number),
+        properties=point.properties, address=address(number), key=key,
     )  # fmt: skip
 
 

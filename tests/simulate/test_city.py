@@ -13,7 +13,7 @@ from shapely.ops import unary_union
 from ceguan.registry import audit
 from ceguan.registry.models import AuditEvent, Device, Enterprise, MapFeature, PermitLimit, Region, Series, User
 from ceguan.registry.models import Point as Place
-from ceguan.simulate import city
+from ceguan.simulate import city, stations
 from ceguan.standards import units
 from ceguan.words import Role
 
@@ -140,11 +140,16 @@ def test_units_of_the_series_can_be_compared_with_their_limits_and_are_confirmed
 
 
 def test_device_numbers_have_the_shape_of_their_edition(yunlan):
-    shapes = {"2017": r"[0-9A-F]{24}", "2005": r"[0-9]{14}"}
+    shapes = {"2005": r"[0-9]{14}", "2017": r"[0-9A-F]{24}", "2025": r"[0-9A-F]{24}"}
     devices = list(Device.objects.all())
     assert all(re.fullmatch(shapes[one.edition], one.mn) for one in devices)
     assert len({one.mn for one in devices}) == len(devices)
-    assert {one.edition for one in devices} == {"2005", "2017"}
+    assert {one.edition for one in devices} == {"2005", "2017", "2025"}
+
+
+def test_the_device_of_2025_enciphers_with_the_published_key(yunlan):
+    keyed = [one for one in stations.load() if one.key]
+    assert [(one.edition, one.key) for one in keyed] == [("2025", city.KEY.encode())]
 
 
 def test_building_the_city_is_on_record(yunlan):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -198,6 +199,22 @@ def test_a_fast_clock_shows_in_the_number_of_the_request_and_in_early_sending():
     frame = decode(one.payload)
     assert one.recv < rows(frame).ts + HOUR - 600
     assert parse_time(frame.qn[:14]) - one.recv == pytest.approx(760, abs=2)
+
+
+def test_a_new_logger_writes_its_crc_another_way_from_its_first_frame_on():
+    found = sent(meant("modbus"), END - 12 * HOUR, END, "modbus", kinds=(Kind.HOUR,))
+    assert {decode(one.payload).crc_dialect: one.recv >= END // HOUR * HOUR - 9 * HOUR for one in found} == {
+        "hj212": False, "modbus": True,
+    }  # fmt: skip
+
+
+def test_a_device_of_2025_sends_its_data_enciphered():
+    key = b"0123456789abcdef"
+    station = replace(meant("line-cut"), edition="2025", key=key)
+    for one in sent(station, END - 2 * HOUR, END):
+        frame = decode(one.payload, key=key)
+        assert (frame.ok, frame.encrypted, frame.edition) == (True, True, 2025)
+        assert set(frame.factors) == {"a21026", "a21002", "a34013", "a19001", "a00000"}
 
 
 def test_a_stopped_boiler_says_so_and_has_no_flow():

@@ -13,7 +13,7 @@ _FACTORS = {
     "water_outlet": ("w01018 mg/L 2", "w21003 mg/L 3", "w01001 无量纲 2", "w00000 L/s 2"),
 }
 _LIMITS = {"a21026": 35.0, "a21002": 100.0, "a34013": 20.0, "w01018": 50.0, "w21003": 5.0}
-_MANY = {"air": 6, "water": 2, "noise": 2, "radiation": 1, "gas_outlet": 15, "water_outlet": 8}
+_MANY = {"air": 6, "water": 2, "noise": 3, "radiation": 1, "gas_outlet": 15, "water_outlet": 8}
 _PROPERTIES = {
     "water": {"waterbody": "river", "target_class": 3},
     "noise": {"zone": "2"},

@@ -222,7 +222,7 @@ class Fleet:
         device.logger.tick(self.now())
         device.go_on()
 
-    async def run(self, stop: threading.Event, report: Callable[[Fleet, float], None]) -> None:
+    async def run(self, stop: threading.Event | asyncio.Event, report: Callable[[Fleet, float], None]) -> None:
         """Until `stop` or for as long as the options say; `report` hears every five seconds and at the end."""
         begin = reported = self.loop.time()
         for number, device in enumerate(self.devices):

@@ -16,12 +16,11 @@ from ceguan.intake.hj212.commands import CommandError
 from ceguan.intake.hj212.frame import Frame, framed
 from ceguan.intake.hj212.readings import parse_time, write_time
 from ceguan.simulate.hj212.faults import Faults
-from ceguan.simulate.hj212.values import Model
-from ceguan.simulate.sending import CN, ST
+from ceguan.simulate.hj212.values import Measures
+from ceguan.simulate.sending import CN, ST, VERSIONS
 from ceguan.simulate.weather import DAY, HOUR
 from ceguan.words import Kind, PointKind
 
-VERSIONS = {2005: 0, 2017: 4, 2025: 8}
 HEARTBEAT_SECONDS = 60
 """Our own: no source says how often 9015 is sent."""
 LATEST = 4 * HOUR
@@ -63,7 +62,7 @@ class Logger:
     """A device switched on at `start` [UTC epoch s], which remembers what it measured since `since`."""
 
     def __init__(
-        self, model: Model, mn: str, edition: int, setup: Setup, faults: Faults, chance: random.Random,
+        self, model: Measures, mn: str, edition: int, setup: Setup, faults: Faults, chance: random.Random,
         start: float, since: float,
     ) -> None:  # fmt: skip
         self.mn, self.edition, self.setup = mn, edition, setup
@@ -134,6 +133,14 @@ class Logger:
         return {Kind.RT: self.setup.interval, Kind.MINUTE: self.setup.minutes * 60, Kind.HOUR: HOUR, Kind.DAY: DAY}[
             kind
         ]
+
+    def _span(self, kind: Kind) -> int:
+        """Seconds that one upload stands for."""
+        return self._length(kind)
+
+    def _dated(self, moment: float, now: float) -> float:
+        """What the device writes as the beginning of an interval: its clock has cut the interval."""
+        return moment + self.clock(now) - now
 
     def clock(self, now: float) -> float:
         """What the device takes for the time."""
@@ -224,7 +231,7 @@ class Logger:
 
     def _messages(self, kind: Kind, moment: int, now: float, *, history: bool = False) -> Iterator[Out]:
         """The upload of an interval, in parts where it is too long or the fault says so."""
-        at = write_time(moment + self.clock(now) - now)
+        at = write_time(self._dated(moment, now))
         items = self._model.area(kind, moment).split(";")
         pieces = _cut(items, 2 if self._faults.happens("parts", self._chance) else 1)
         for number, piece in enumerate(pieces, 1):
@@ -299,12 +306,16 @@ class Logger:
             begin = end = self._interval_of(kind, now)
         first = max(begin, int(self._since))
         moment = -(-(first + 8 * HOUR) // length) * length - 8 * HOUR
-        while moment <= min(end, now - length):
-            for out in self._messages(kind, moment, now, history=True):
-                self._line.append(out)
-            found += 1
+        while moment <= min(end, now - self._span(kind)):
+            if self._remembers(kind, moment):
+                self._line.extend(self._messages(kind, moment, now, history=True))
+                found += 1
             moment += length
         return "1" if found else "100"
+
+    def _remembers(self, kind: Kind, moment: int) -> bool:
+        """Whether an interval since it was switched on is still known."""
+        return True
 
     def _set(self, cn: str, values: dict[str, str], now: float) -> None:
         setup = self.setup

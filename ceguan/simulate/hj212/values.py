@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -36,6 +37,15 @@ _FAULTS: dict[str, dict[str, Any]] = {
 """Faults of what is measured, as rows of the city's script of faults."""
 VALUE_FAULTS = tuple(_FAULTS)
 MEMORY = 1 << 13
+
+
+class Measures(Protocol):
+    """What a device measures: `area`, the factors of an interval as they stand in the data area."""
+
+    @property
+    def station(self) -> Station: ...
+    @property
+    def area(self) -> Callable[[Kind, int], str]: ...
 
 
 class Model:
