@@ -1,21 +1,24 @@
-"""`ceguan archive …`: verify the frame archive, print and note where its chains end, make proof lines."""
+"""`ceguan archive …`: verify the frame archive, print where its chains end, make proof lines and evidence packs."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ceguan import clock, operate, settings
-from ceguan.store import archive, proofs, verify
+from ceguan.store import Store, archive, proofs, verify
 from ceguan.store.proofs import Head
+from ceguan.words import BEIJING
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
-    text = "帧归档：核验、链头、见证行"
+    text = "帧归档：核验、链头、见证行、证据包"
     kinds = verbs.add_parser("archive", help=text, description=text).add_subparsers(metavar="命令", required=True)
     check = operate._verb(kinds, "verify", "逐段核验归档的哈希链，指出第一处断裂；完好返回 0，断裂返回 1", _verify)
     check.add_argument("--stream", type=int, metavar="N", help="只核验这个归档流")
@@ -23,6 +26,17 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     check.add_argument("--noted", action="store_true", help="留痕中每天记下的链头也须仍在链中")
     check.add_argument("--full", action="store_true", help="默克尔根也重算，慢数倍")
     operate._verb(kinds, "head", "打印各归档流的链头（每行一个 JSON），请另存于平台之外", lambda args: _head())
+    export = operate._verb(kinds, "export", "出具证据包：报文原样、证明、解出的值、读数、判定，可脱离平台核验", _export)
+    export.add_argument("--mn", required=True, help="设备")
+    export.add_argument(
+        "--from", dest="start", required=True, metavar="时间", help="北京时间，如 2026-03-01 或 2026-03-01T08:00"
+    )
+    export.add_argument("--to", dest="end", required=True, metavar="时间", help="不含这一刻")
+    export.add_argument("--why", required=True, metavar="理由", help="记入留痕和证据包")
+    export.add_argument("--by", metavar="用户名", help="以谁的名义和权限；省略则为本机操作员")
+    export.add_argument("--segments", action="store_true", help="带上整段归档（含其他设备的报文）")
+    export.add_argument("--mask", action="store_true", help="遮去口令的衍生件：帧的字节不能再核对")
+    export.add_argument("out", type=Path, metavar="OUT.zip", help="写到哪里；已有的文件不覆盖")
     operate._verb(kinds, "prove", "为已封存而没有见证行的段补做见证行", lambda args: _prove())
 
 
@@ -82,6 +96,50 @@ def _prove() -> int:
     return 0
 
 
+def _export(args: argparse.Namespace) -> int:
+    """0 when the pack is on disk, 2 when none was made."""
+    operate._django()
+    from ceguan.intake import evidence
+    from ceguan.registry.models import Device, User
+    from ceguan.registry.rights import Forbidden
+    from ceguan.watch.evidence import noted
+
+    values = settings.load()
+    try:
+        user = User.objects.get(username=args.by) if args.by else None
+        request = evidence.Request(
+            args.mn, _moment(args.start), _moment(args.end), clock.now(), args.why,
+            user.username if user else f"local:{getpass.getuser()}", args.segments, args.mask,
+        )  # fmt: skip
+        with args.out.open("xb") as out:
+            try:
+                device = Device.objects.select_related("point").get(mn=args.mn)
+                content = evidence.issue(Store(values.folder), device, request, user, noted(), values.archive_digest)
+                out.write(content)
+            except BaseException:
+                args.out.unlink()
+                raise
+    except User.DoesNotExist:
+        return _failed(f"没有用户 {args.by}")
+    except Device.DoesNotExist:
+        return _failed(f"没有接入过设备 {args.mn}")
+    except OSError as error:
+        return _failed(f"{args.out}：{error.strerror or error}")
+    except (ValueError, Forbidden, archive.ArchiveError) as error:
+        return _failed(str(error))
+    print(f"{evidence.verify.sha256(content)}  {args.out}")
+    return 0
+
+
+def _moment(text: str) -> float:
+    """A Beijing time. Raises ValueError."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"时间 {text!r} 应如 2026-03-01 或 2026-03-01T08:00") from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=BEIJING)).timestamp()
+
+
 def _read_heads(path: Path) -> list[Head]:
     return [Head(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
@@ -90,7 +148,7 @@ def _noted_heads() -> list[Head]:
     operate._django()
     from ceguan.watch import evidence
 
-    return [head for _, head in evidence.noted()]
+    return [one.head for one in evidence.noted()]
 
 
 class Bar:

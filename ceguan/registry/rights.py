@@ -36,6 +36,8 @@ RIGHTS = (
     Right("see", Label("查看", "see"), EVERYONE),
     Right("frames", Label("查看原始报文", "see raw frames"), EVERYONE),
     Right("export", Label("导出数据", "export data"), EVERYONE),
+    Right("evidence", Label("出具证据包", "issue evidence packs"),
+          frozenset({Role.ANALYST, Role.ENFORCEMENT, Role.LEADER, Role.ADMIN})),
     Right("decide", Label("审核数据", "review data"), frozenset({Role.ANALYST})),
     Right("intake", Label("查看接入状态", "see the intake"), frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN})),
     Right("adopt", Label("接入设备", "adopt devices"), frozenset({Role.ANALYST, Role.ADMIN})),

@@ -164,8 +164,7 @@ class ArchiveWriter:
 
     def append(self, kind: RecordKind, recv: float, source: str, payload: bytes) -> FrameRef:
         """Buffer one record and say where it will lie. It is durable only after the next `sync`."""
-        origin = origin_bytes(source)
-        body = RECORD_HEADER.pack(0, MARK, kind, len(origin), len(payload), round(recv * 1e6))[4:] + origin + payload
+        body = _body(kind, recv, source, payload)
         size = 4 + len(body)
         if size > LARGEST_RECORD:
             raise ValueError(f"a record of {size} bytes; at most {LARGEST_RECORD}")
@@ -371,6 +370,18 @@ class ArchiveWriter:
             with suppress(OSError):
                 os.ftruncate(self._file, self._durable)
         raise ArchiveError(f"归档流 {self.stream} 写盘失败:{error.strerror};上次同步之后的记录未保存") from error
+
+
+def whole_record(record: Record) -> bytes:
+    """The record's bytes as they lie in its segment."""
+    body = _body(record.kind, record.recv, record.source, record.payload)
+    return zlib.crc32(body).to_bytes(4, "little") + body
+
+
+def _body(kind: RecordKind, recv: float, source: str, payload: bytes) -> bytes:
+    """A record without its CRC."""
+    origin = origin_bytes(source)
+    return RECORD_HEADER.pack(0, MARK, kind, len(origin), len(payload), round(recv * 1e6))[4:] + origin + payload
 
 
 @lru_cache(maxsize=1 << 16)

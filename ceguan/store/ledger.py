@@ -492,15 +492,27 @@ def note(connection: Database, key: str) -> Any:
 
 def decision_hash(number: int, previous: str, decision: Decision) -> str:
     """SHA-256 over the hash before and the decision as JSON with sorted keys."""
-    content = orjson.dumps({"id": number, **decision._asdict()}, option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(previous.encode() + content).hexdigest()
+    return hashlib.sha256(previous.encode() + _decided(number, decision)).hexdigest()
+
+
+def decision_content(row: Mapping[str, Any]) -> str:
+    """Of a row of `Store.decisions` the text that its hash covers, behind the hash before."""
+    return _decided(row["id"], _decision(row)).decode()
+
+
+def _decided(number: int, decision: Decision) -> bytes:
+    return orjson.dumps({"id": number, **decision._asdict()}, option=orjson.OPT_SORT_KEYS)
+
+
+def _decision(row: Mapping[str, Any]) -> Decision:
+    return Decision(**{name: _or_none(row[name]) for name in Decision._fields})
 
 
 def first_break(decisions: pa.Table) -> int | None:
     """The id of the first decision whose hash does not follow from what came before it, or None."""
     previous, expected = "0" * 64, 1
     for row in decisions.to_pylist():
-        number, decision = row["id"], Decision(**{name: _or_none(row[name]) for name in Decision._fields})
+        number, decision = row["id"], _decision(row)
         if (
             number != expected
             or row["prev_hash"] != previous

@@ -6,11 +6,12 @@ database, every Beijing day. `ceguan archive verify --noted` asks whether all of
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
 from django.db import transaction
 
+from ceguan.intake.evidence import Noted
 from ceguan.registry import audit
 from ceguan.registry.models import AuditEvent
 from ceguan.settings import Settings
@@ -50,7 +51,11 @@ def note(folder: Path, now: float) -> list[Head]:
     return heads
 
 
-def noted() -> list[tuple[datetime, Head]]:
-    """All heads ever noted, with the moment [UTC], oldest first."""
+def noted() -> list[Noted]:
+    """All heads ever noted, oldest first."""
     events = AuditEvent.objects.filter(subject=SUBJECT, action=ACTION).order_by("seq")
-    return [(event.at.astimezone(UTC), Head(**head)) for event in events for head in event.detail["heads"]]
+    return [
+        Noted(event.at.astimezone(UTC).isoformat(), event.seq, event.hash, Head(**head))
+        for event in events
+        for head in event.detail["heads"]
+    ]

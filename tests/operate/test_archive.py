@@ -1,9 +1,14 @@
 """`ceguan archive` on the command line: what it says, and with which exit code."""
 
+import hashlib
 import json
 
+from ceguan.registry.models import AuditEvent
 from ceguan.store import ArchiveWriter, RecordKind, archive
 from tests.operate.test_serve import ceguan
+from tests.watch.world import HOUR, World, at
+
+NOON = at("2026-03-10 12:00")
 
 
 def fill(data, count=60):
@@ -46,3 +51,25 @@ def test_a_stream_that_is_not_there_and_a_digest_nobody_knows_are_refused(data):
     assert done.returncode == 1
     assert "sm3+sha256" in done.stderr
     assert "4 条" in ceguan("archive", "prove", data=data, CEGUAN_ARCHIVE_DIGEST="sm3+sha256").stdout
+
+
+def test_an_evidence_pack_needs_a_reason_and_is_on_record_with_its_hash(city, data):
+    world = World(data)
+    for hour in range(3):
+        world.send("MNGAS_OUTLET", "hour", NOON + hour * HOUR, {"a21026": 30.0})
+    world.step(NOON + 5 * HOUR)
+    world.close()
+    asked = ("archive", "export", "--mn", "MNGAS_OUTLET", "--from", "2026-03-10", "--to", "2026-03-11T00:00")
+    out = data / "pack.zip"
+    assert ceguan(*asked, out, data=data).returncode == 2
+    done = ceguan(*asked, "--why", "移送公安", "--by", "analyst", out, data=data)
+    assert (done.returncode, done.stderr) == (0, "")
+    event = AuditEvent.objects.get(action="evidence.export")
+    assert (event.reason, event.who.username, event.subject) == ("移送公安", "analyst", "device:MNGAS_OUTLET")
+    assert event.detail["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest() == done.stdout.split()[0]
+    assert ceguan(*asked, "--why", "再来", out, data=data).returncode == 2  # what is there is not overwritten
+    refused = ceguan(*asked, "--why", "看看", "--by", "duty", data / "other.zip", data=data)
+    assert refused.returncode == 2
+    assert "出具证据包" in refused.stderr
+    assert not (data / "other.zip").exists()
+    assert AuditEvent.objects.filter(action="evidence.export").count() == 1

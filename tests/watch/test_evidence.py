@@ -25,9 +25,9 @@ def test_each_day_has_its_head_and_a_cut_end_is_found_by_it(db):
     fill(db)
     evidence.step(load(), NOON + DAY)
     noted = evidence.noted()
-    assert [head.segment for _, head in noted] == [1, 4]
+    assert [one.head.segment for one in noted] == [1, 4]
     assert audit.verify() is None
-    heads = [head for _, head in noted]
+    heads = [one.head for one in noted]
     assert verify(db / "archive", 0, heads).broken is None
     archive.segment_path(db / "archive" / "0000", heads[-1].open_segment).unlink()
     assert verify(db / "archive", 0, heads).broken.segment == heads[-1].open_segment

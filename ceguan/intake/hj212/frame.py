@@ -46,6 +46,7 @@ _LAYOUTS: dict[tuple[str, ...], _Layout] = {}
 _BRACE = ord("{")  # ASCII that does not begin with it is no ciphertext: saves a look
 _MOST_LAYOUTS, _LONGEST_LAYOUT = 1024, 256
 _SECRET_NAME = re.compile(r"(?:PW|NewSK)\Z", re.IGNORECASE)
+_SECRET_BYTES = re.compile(rb"((?:PW|NewSK)=)([^;,&\r\n]+)", re.IGNORECASE)
 _SECRET_TEXT = re.compile(r"(PW|NewSK)=[^;,&=]*", re.IGNORECASE)
 
 
@@ -446,6 +447,11 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, list):
         return [without_secrets(inner) for inner in value]
     return _SECRET_TEXT.sub(r"\1=***", value) if isinstance(value, str) and "=" in value else value
+
+
+def masked(content: bytes) -> bytes:
+    """The same length, with every password and key as asterisks."""
+    return _SECRET_BYTES.sub(lambda match: match[1] + b"*" * len(match[2]), content)
 
 
 _VALUE = re.compile(r"(?:[^;,&=\r\n/]|/(?!/)|//(?:(?!//|&&|\r|\n).)*+//)*+")  # no two ways to match: no backtracking

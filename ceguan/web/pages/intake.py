@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -22,7 +21,7 @@ from django.utils.translation import get_language, gettext
 from ceguan import clock
 from ceguan.intake import adoption, keys, quarantine
 from ceguan.intake.hj212 import crc
-from ceguan.intake.hj212.frame import Frame, decode, without_secrets
+from ceguan.intake.hj212.frame import Frame, decode, masked, without_secrets
 from ceguan.intake.hj212.readings import Upload, rows
 from ceguan.intake.sheets import table
 from ceguan.pulse import LOOK_AROUND_SECONDS, STALE_SECONDS, clock_synchronised, pulse
@@ -87,7 +86,6 @@ RECORDS = {
     RecordKind.SENT: Label("平台发出的 HJ 212 帧", "HJ 212 frame sent by the platform"),
     RecordKind.RELEASE: Label("隔离处理", "decision on quarantined frames"),
 }
-_SECRET = re.compile(rb"((?:PW|NewSK)=)([^;,&\r\n]+)", re.IGNORECASE)
 
 
 @cache
@@ -613,11 +611,6 @@ def _release(request: HttpRequest, record: Record) -> dict[str, Any]:
 def _series(request: HttpRequest, numbers: Iterable[int]) -> dict[int, Series]:
     points = rights.visible_points(request.user)
     return Series.objects.select_related("point").filter(point__in=points).in_bulk(list(numbers))
-
-
-def masked(content: bytes) -> bytes:
-    """The same length, with every password and key as asterisks."""
-    return _SECRET.sub(lambda match: match[1] + b"*" * len(match[2]), content)
 
 
 def as_text(content: bytes) -> str:
