@@ -197,11 +197,11 @@ def prove(folder: Path, stream: int, now: float, with_sm3: bool, most: int | Non
         return len(due)
 
 
-def prove_all(folder: Path, now: float, digest: str) -> int:
-    """`prove` for every stream; `digest` is the setting `archive_digest`. Raises SettingError for one nobody knows."""
+def prove_all(folder: Path, now: float, digest: str, most: int | None = None) -> int:
+    """`prove` for every stream (at most `most` each); `digest` is the setting `archive_digest`. Raises SettingError for one nobody knows."""
     if digest not in DIGESTS:
         raise settings.SettingError(f"设置 archive_digest 应为 {' 或 '.join(DIGESTS)}，得到 {digest!r}")
-    return sum(prove(folder, stream, now, "sm3" in digest) for stream in archive.streams(folder))
+    return sum(prove(folder, stream, now, "sm3" in digest, most) for stream in archive.streams(folder))
 
 
 def _line(home: Path, stream: int, sealed: archive.SealedSegment, before: bytes, now: float, with_sm3: bool) -> bytes:
