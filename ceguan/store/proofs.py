@@ -198,7 +198,10 @@ def prove(folder: Path, stream: int, now: float, with_sm3: bool, most: int | Non
 
 
 def prove_all(folder: Path, now: float, digest: str, most: int | None = None) -> int:
-    """`prove` for every stream (at most `most` each); `digest` is the setting `archive_digest`. Raises SettingError for one nobody knows."""
+    """`prove` for every stream, at most `most` lines each; `digest` is the setting `archive_digest`.
+
+    Raises SettingError for a digest nobody knows.
+    """
     if digest not in DIGESTS:
         raise settings.SettingError(f"设置 archive_digest 应为 {' 或 '.join(DIGESTS)}，得到 {digest!r}")
     return sum(prove(folder, stream, now, "sm3" in digest, most) for stream in archive.streams(folder))
