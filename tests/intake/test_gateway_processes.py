@@ -220,7 +220,7 @@ def test_a_second_gateway_on_the_same_data_or_port_is_one_clear_line(gateways, t
     def second(data, port):
         command = [sys.executable, "-m", "ceguan", "gateway", "--port", str(port), "--processes", "2"]
         environ = os.environ | {"CEGUAN_DATA": str(data)}
-        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180)
 
     same_data, same_port = second(gateways.data, free_port()), second(tmp_path_factory.mktemp("second"), gateways.port)
     assert (same_data.returncode, same_port.returncode) == (2, 2)
@@ -285,7 +285,7 @@ def test_a_gateway_machine_has_streams_of_its_own(data):
 def test_streams_that_belong_to_others_are_refused(data, base):
     command = [sys.executable, "-m", "ceguan", "gateway", "--port", str(free_port())]
     environ = os.environ | {"CEGUAN_DATA": str(data), "CEGUAN_GATEWAY_STREAM_BASE": str(base)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=180)
     assert done.returncode == 2
     assert f"归档流 {base}" in done.stderr
     assert "gateway_stream_base" in done.stderr

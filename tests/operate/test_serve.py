@@ -13,7 +13,7 @@ from ceguan.registry.models import User
 def ceguan(*arguments, data, **environ):
     variables = os.environ | {"CEGUAN_DATA": str(data)} | {key: str(value) for key, value in environ.items()}
     command = [sys.executable, "-m", "ceguan", *arguments]
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("port", ["CEGUAN_WEB_PORT", "CEGUAN_GATEWAY_PORT"])
@@ -44,7 +44,7 @@ def test_the_demo_leaves_a_folder_with_other_data_alone(data):
 def test_a_weak_new_password_is_refused_and_the_old_one_stays(city):
     variables = os.environ | {"CEGUAN_DATA": str(city_data())}
     command = [sys.executable, "-m", "ceguan", "accounts", "--password", "duty"]
-    done = subprocess.run(command, env=variables, input="12345\n", capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=variables, input="12345\n", capture_output=True, text=True, timeout=180)
     assert done.returncode == 2
     assert User.objects.get(username="duty").check_password("云澜-测试-2026")
 

@@ -36,14 +36,22 @@ def gateway(data):
         process.kill()
 
 
-def play(data, port: int, seconds: float) -> live.Live:
-    """Let the devices live for some seconds."""
+def play(data, port: int, seconds: float, at_most: float = 0) -> live.Live:
+    """Let the devices live for some seconds, or until they have caught up with the present, at most so long."""
     known = stations.load()
 
     async def main() -> live.Live:
         playing, stop = live.Live(data, known, "127.0.0.1", port), asyncio.Event()
-        asyncio.get_running_loop().call_later(seconds, stop.set)
-        await playing.live(stop)
+
+        async def until() -> None:
+            deadline = time.monotonic() + at_most
+            await asyncio.sleep(seconds)
+            while time.monotonic() < deadline and history.state(data)["until"] < time.time() - 60:
+                await asyncio.sleep(0.2)
+            await asyncio.sleep(seconds if at_most else 0)  # the last answers
+            stop.set()
+
+        await asyncio.gather(playing.live(stop), until())
         return playing
 
     return asyncio.run(main())
@@ -60,7 +68,7 @@ def frames(gateway: Process):
 
 def test_the_devices_catch_up_over_tcp_and_every_frame_is_answered(city, data, gateway):
     history_until(data, 2 * HOUR)
-    playing = play(data, gateway.port, 4)
+    playing = play(data, gateway.port, 3, at_most=60)
     came = frames(gateway)
     outlets = {station.mn for station in stations.load() if station.outlet}
     assert {frame.mn for frame in came} >= {faults.unknown().mn, "MNAIR"} | outlets - {"MNWATER"}
@@ -71,7 +79,7 @@ def test_the_devices_catch_up_over_tcp_and_every_frame_is_answered(city, data, g
 
 def test_a_restart_sends_nothing_twice(city, data, gateway):
     history_until(data, 2 * HOUR)
-    play(data, gateway.port, 3)
+    play(data, gateway.port, 3, at_most=60)
     play(data, gateway.port, 1)
     sent = [
         (frame.mn, frame.qn) for frame in frames(gateway) if frame.cn == "2051"

@@ -137,7 +137,7 @@ class Forwarder:
         )  # fmt: skip
 
     def wait(self) -> tuple[int, str]:
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=180)
         return self.process.returncode, out + err
 
     def kill(self) -> None:
