@@ -6,6 +6,8 @@ import argparse
 import contextlib
 import io
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -13,7 +15,11 @@ sys.path.insert(0, str(ROOT))
 
 from ceguan import cli  # noqa: E402  the project's root must be on the path first
 from ceguan.intake.hj212.metrics import METRICS  # noqa: E402
+from ceguan.science import examples  # noqa: E402
 from ceguan.settings import SETTINGS  # noqa: E402
+from ceguan.standards import catalogue  # noqa: E402
+from ceguan.standards.catalogue import Line, Part, Standard  # noqa: E402
+from ceguan.words import Label  # noqa: E402
 
 
 def settings_page() -> str:
@@ -56,19 +62,91 @@ def _usage(parser: argparse.ArgumentParser) -> str:
     return text
 
 
-PAGES = {"settings.md": settings_page, "metrics.md": metrics_page, "commands.md": cli_page}
+def standards_page() -> str:
+    """The list of the standards by subject."""
+    parts = [
+        "# 标准 Standards\n\n",
+        "平台所用的标准，由 `ceguan/standards/` 的表打印。“未核”的行凭记忆或未对照原文，界面同样标出。\n",
+    ]
+    for subject, found in catalogue.by_subject(catalogue.standards()):
+        parts.append(
+            f"\n## {subject.zh} {subject.en}\n\n| 标准 | 名称 | 行 rows | 未核 unverified | 有效期 in force |\n"
+        )
+        parts.append("|---|---|---|---|---|\n")
+        parts += [_listed(one) for one in found]
+    return "".join(parts)
+
+
+def _listed(one: Standard) -> str:
+    link = f"[{one.name}](standards/{one.slug}.md)"
+    name = f"{one.title.zh}<br>{one.title.en}"
+    return f"| {link} | {name} | {one.count} | {one.unsure or '–'} | {one.valid_from} – {one.valid_to or ''} |\n"
+
+
+def standard_page(one: Standard) -> str:
+    name = one.name if one.title.zh == one.name else f"{one.name} {one.title.zh}"
+    head = f"# {name}\n\n{one.title.en} · [全部标准 all standards](../standards.md)\n"
+    case = examples.example(one.name)
+    worked = ""
+    if case is not None:
+        worked = (
+            f"\n## 算例 Worked example\n\n已知：{case.given.zh}\n\n**{case.result.zh}**\n\n"
+            f"Given: {case.given.en}\n\n**{case.result.en}**\n"
+        )
+    return head + worked + "".join(_part(part) for part in one.parts)
+
+
+def _part(part: Part) -> str:
+    heads = [_both(c.heading) for c in part.columns]
+    heads += ["条款<br>clause", "有效期<br>in force", "可信度<br>trust", "来源<br>source"]
+    text = f"\n## {part.title.zh} {part.title.en}\n\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}\n"
+    text += "".join(_row(line) for line in part.lines)
+    return text + "\n" + "".join(f"{i}. {_cell(source)}\n" for i, source in enumerate(part.sources, 1))
+
+
+def _row(line: Line) -> str:
+    cells = [_both(c) for c in line.cells]
+    word = catalogue.TRUST_WORDS[line.row.trust]
+    trust = f"**⚠ {word.zh} {word.en}**" if line.row.trust == "unsure" else f"{line.row.trust} {word.zh}"
+    whole = [*cells, line.row.clause, line.period, trust, str(line.note)]
+    return f"| {' | '.join(_cell(c) for c in whole)} |\n"
+
+
+def _both(label: Label) -> str:
+    return label.zh if label.zh == label.en else f"{label.zh}<br>{label.en}"
+
+
+def _cell(text: str) -> str:
+    """Text that a table of Markdown does not take for its own marks."""
+    return text.replace("|", "\\|").replace("*", "\\*") if "**" not in text else text
+
+
+def pages() -> dict[str, Callable[[], str]]:
+    """Every printed page by its place under docs/."""
+    made: dict[str, Callable[[], str]] = {
+        "settings.md": settings_page,
+        "metrics.md": metrics_page,
+        "commands.md": cli_page,
+        "standards.md": standards_page,
+    }
+    return made | {f"standards/{s.slug}.md": partial(standard_page, s) for s in catalogue.standards()}
 
 
 def main() -> int:
     check = "--check" in sys.argv
-    behind = []
-    for name, page in PAGES.items():
-        path = ROOT / "docs" / name
+    made, docs = pages(), ROOT / "docs"
+    behind = [f"standards/{path.name}" for path in docs.glob("standards/*.md") if f"standards/{path.name}" not in made]
+    if not check:
+        for name in behind:
+            (docs / name).unlink()
+    for name, page in made.items():
+        path = docs / name
         with contextlib.redirect_stderr(io.StringIO()):
             text = page()
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             behind.append(name)
             if not check:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     print("\n".join(f"docs/{name} {'is behind its table: make docs' if check else 'printed'}" for name in behind))
     return int(check and bool(behind))

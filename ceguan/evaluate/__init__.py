@@ -11,6 +11,7 @@ from ceguan.evaluate import (
     air,
     air_components,
     air_days,
+    ecology,
     emission,
     emission_data,
     ground,
@@ -20,7 +21,9 @@ from ceguan.evaluate import (
     water_periods,
 )
 
-SUBJECTS = (air, air_days, air_components, water, water_bodies, water_periods, ground, noise, emission, emission_data)
+SUBJECTS = (
+    air, air_days, air_components, water, water_bodies, water_periods, ground, noise, emission, emission_data, ecology,
+)  # fmt: skip
 
 
 def add_parser(subparsers: Any) -> None:

@@ -27,10 +27,22 @@ STATEMENTS = {
 
 @dataclass(frozen=True, slots=True)
 class BackgroundColumns:
-    """`position` int8 per value (keys of STATEMENTS) and the table row compared with."""
+    """`position` int8 per value (keys of STATEMENTS), the values and the table row compared with."""
 
     position: NDArray[np.int8]
     background: RadiationBackground
+    dose_rate: Floats
+
+    def explain(self, row: int) -> Label:
+        """The statement with the figure, the range, and by how much it is above or below."""
+        b, value, code = self.background, self.dose_rate[row], int(self.position[row])
+        said = self.say(row)
+        if code == UNKNOWN:
+            return said
+        beyond = {ABOVE: value - b.high, BELOW: b.low - value}.get(code)
+        zh = "" if beyond is None else f"，差 {beyond:.4g}"
+        en = "" if beyond is None else f", by {beyond:.4g}"
+        return Label(f"{value:g} {b.unit}{zh}：{said.zh}", f"{value:g} {b.unit}{en}: {said.en}")
 
     def say(self, row: int) -> Label:
         """The statement with range, unit and place."""
@@ -43,7 +55,8 @@ class BackgroundColumns:
 def against_background(dose_rate: Floats, background: RadiationBackground) -> BackgroundColumns:
     """Where each dose rate (in the row's unit, nGy/h) lies; NaN gives UNKNOWN, the ends belong to the range."""
     position = np.where(dose_rate < background.low, BELOW, np.where(dose_rate > background.high, ABOVE, WITHIN))
-    return BackgroundColumns(np.where(np.isnan(dose_rate), UNKNOWN, position).astype(np.int8), background)
+    code = np.where(np.isnan(dose_rate), UNKNOWN, position).astype(np.int8)
+    return BackgroundColumns(code, background, dose_rate)
 
 
 def acquisition_rate(received: NDArray[np.int64] | int, due: NDArray[np.int64] | int) -> Floats:
