@@ -18,6 +18,7 @@ VERBS = (
     "ceguan.store.relay_cli",
     "ceguan.watch.cli",
     "ceguan.evaluate",
+    "ceguan.evaluate.recompute",
     "ceguan.simulate.cli",
 )
 """Modules that add verbs, in the order `ceguan --help` shows them."""

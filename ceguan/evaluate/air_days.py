@@ -218,33 +218,34 @@ def air_statistics(args: argparse.Namespace) -> int:
     if not places:
         raise BadInput(f"{table.file}：第 1 行：缺少列 (missing column) city")
     keys, days = _days(table, places)
-    cities, days = _of_cities(keys, days, law_day(args)) if len(places) == 2 else ([key for (key,) in keys], days)
+    cities, days = of_cities(keys, days, law_day(args)) if len(places) == 2 else ([key for (key,) in keys], days)
     found = [
-        (name, *_judge(days, first, last, law_day(args))) for name, first, last in air_period.periods(days.day, args.by)
+        (name, *judge(days, first, last, law_day(args))) for name, first, last in air_period.periods(days.day, args.by)
     ]
     if args.wide:
         out = [row for name, result, _ in found for row in _wide(cities, name, result)]
         write_table(args.output, ("city", "period", *air_index.ITEMS), out, air_index.ITEMS)
         return 0
-    out = [row for name, result, level in found for row in _long(cities, name, result, level)]
+    out = [row for name, result, level in found for row in long_rows(cities, name, result, level)]
     numbers = {"value", "valid_days", "limit", "multiple", "over_days"}
     write_table(args.output, STATISTICS_HEADER, out, numbers)
     return 0
 
 
-def _of_cities(
+def of_cities(
     keys: list[tuple[str, ...]], days: air_period.Days, law: date | None
 ) -> tuple[list[str], air_period.Days]:
     """Stations as cities: keys are (city, station)."""
-    cities = list(dict.fromkeys(city for city, _ in keys))
+    members: dict[str, list[int]] = {}
+    for i, (city, _) in enumerate(keys):
+        members.setdefault(city, []).append(i)
     law = law or (days.day[-1].astype(object) if len(days.day) else None)
     parts = []
-    for name in cities:
-        own = [i for i, (city, _) in enumerate(keys) if city == name]
+    for own in members.values():
         stations = air_period.Days(days.day, {n: column[own] for n, column in days.columns.items()})
         parts.append(in_law(air_period.city, stations, law))
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in days.columns} if parts else {}
-    return cities, air_period.Days(days.day, columns)
+    return list(members), air_period.Days(days.day, columns)
 
 
 def _days(table: Table, places: Sequence[str]) -> tuple[list[tuple[str, ...]], air_period.Days]:
@@ -262,7 +263,7 @@ def _days(table: Table, places: Sequence[str]) -> tuple[list[tuple[str, ...]], a
     return keys, air_period.Days(day, columns)
 
 
-def _judge(days: air_period.Days, first: date, last: date, law: date | None) -> tuple[air_period.PeriodColumns, Any]:
+def judge(days: air_period.Days, first: date, last: date, law: date | None) -> tuple[air_period.PeriodColumns, Any]:
     """Statistics of a period, and the level of each of its days by the law of the day (or the law asked for)."""
     result = in_law(air_period.evaluate, days, first, last, law)
     cut = days.between(first, last)
@@ -280,7 +281,7 @@ def _wide(cities: list[str], name: str, result: air_period.PeriodColumns) -> Ite
         yield city, name, *(texts[t.pollutant, t.statistic] for t in terms)
 
 
-def _long(cities: list[str], name: str, result: air_period.PeriodColumns, level: Any) -> Iterator[tuple[str, ...]]:
+def long_rows(cities: list[str], name: str, result: air_period.PeriodColumns, level: Any) -> Iterator[tuple[str, ...]]:
     counted = air_period.class_days(level)
     rate = air_period.good_rate(counted, result.law)
     for i, city in enumerate(cities):

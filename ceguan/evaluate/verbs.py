@@ -45,10 +45,10 @@ def law_options(parser: argparse.ArgumentParser, editions: Sequence[str]) -> Non
     """`--edition` and `--as-if`: which law to judge by, instead of that of the day measured."""
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--edition", choices=editions, help="指定版本，不论日期")
-    chosen.add_argument("--as-if", type=_day, metavar="日期", help="按这一天有效的规定评价，例如 2031-01-01")
+    chosen.add_argument("--as-if", type=day_argument, metavar="日期", help="按这一天有效的规定评价，例如 2031-01-01")
 
 
-def _day(text: str) -> date:
+def day_argument(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -61,6 +61,9 @@ from ceguan.store.ledger import (
 )
 from ceguan.store.query import thin
 from ceguan.words import FrameRef
+
+if TYPE_CHECKING:
+    from ceguan.store import compute
 
 __all__ = [
     "Added",
@@ -186,6 +189,12 @@ class Store:
     def exact(self, keys: Iterable[Sequence[int]]) -> pa.Table:
         """Exactly these versions, e.g. a verdict's `inputs`: rows for (series, kind, ts, ver) as received."""
         return query.exact(self._db, self.history, keys)
+
+    def parts(self, plan: compute.Plan, start: int, end: int) -> list[compute.Part]:
+        """All hourly readings of a plan in [start, end), whole Beijing days, in parts for `compute.evaluate`."""
+        from ceguan.store import compute  # needs numba, which only who evaluates years waits for
+
+        return compute.parts(self._db, self.history, plan, start, end)
 
     # ── layers over them ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -38,6 +38,16 @@ def month_span(month: str) -> tuple[int, int]:
     return int(begin.timestamp()), int(following.timestamp())
 
 
+def months(start: int, end: int) -> Iterator[tuple[str, int, int]]:
+    """Each Beijing month that [start, end) touches, and the part of it that lies within."""
+    at = start
+    while at < end:
+        month = month_of(at)
+        until = min(month_span(month)[1], end)
+        yield month, at, until
+        at = until
+
+
 def file_name(month: str, generation: int) -> str:
     return f"{month}.g{generation:03d}.parquet"
 
