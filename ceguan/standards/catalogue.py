@@ -208,6 +208,22 @@ def find(name: str) -> Standard | None:
     return next((s for s in standards() if name in (s.name, s.slug)), None)
 
 
+def cited(text: str) -> tuple[Standard, str] | None:
+    """Standard and row anchor of a citation such as "GB 3096-2008 表1" or "GB 13271-2014 表2 新建 燃煤锅炉".
+
+    The row is the first of the clause, of the category named if one is; "" when no row has the clause.
+    """
+    named = [one for one in standards() if text == one.name or text.startswith(f"{one.name} ")]
+    if not named:
+        return None
+    one = max(named, key=lambda s: len(s.name))
+    rest = text[len(one.name) :].strip()
+    lines = [line for part in one.parts for line in part.lines if rest and rest.startswith(line.row.clause)]
+    exact = [line for line in lines if rest == f"{line.row.clause} {getattr(line.row, 'category', '')}".strip()]
+    found = (exact or lines)[:1]
+    return one, found[0].anchor if found else ""
+
+
 def subject(kind: type[Row], name: str) -> Label:
     return AIR if kind is tables.Validity and name.startswith(("GB 3095", "HJ 663")) else KINDS[kind][0]
 

@@ -37,6 +37,7 @@ RAIL = (
     Place("cases", "cases", gettext_noop("案件"), EVERYONE),
     Place("intake", "intake", gettext_noop("接入"), frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN})),
     Place("periods", "settings", gettext_noop("期限"), frozenset({Role.LEADER, Role.ADMIN})),
+    Place("standards", "law", gettext_noop("标准"), EVERYONE),
     Place("public", "public", gettext_noop("公众页"), EVERYONE),
     Place("help", "help", gettext_noop("帮助"), EVERYONE),
 )

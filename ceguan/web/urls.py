@@ -27,6 +27,7 @@ PAGES = (
     "permits",
     "maintenance",
     "periods",
+    "standards",
 )
 """Modules of ceguan.web.pages; each has `urls`."""
 

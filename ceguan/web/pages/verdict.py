@@ -14,6 +14,7 @@ from ceguan.registry.models import Point, Series, User
 from ceguan.web import series
 from ceguan.web.label import label
 from ceguan.web.pages.point import verdict_words
+from ceguan.web.pages.standards import citations
 from ceguan.web.store import store
 from ceguan.words import FrameRef, Kind
 
@@ -33,6 +34,8 @@ def verdict(request: HttpRequest, number: int) -> HttpResponse:
     context: dict[str, Any] = {
         "point": point,
         "verdict": verdict_words(point, found),
+        "edition": citations(found["edition"]),
+        "clauses": citations(found["clause"]),
         "versions": shown,
         "changed": _changed(versions) if len(versions) > 1 else [],
         "readings": used(point, inputs[:READINGS]),
