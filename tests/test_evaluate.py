@@ -365,6 +365,18 @@ def test_a_period_stands_behind_the_columns_of_the_index(run):
     assert (rows[0]["city"], rows[0]["period"], rows[0]["edition"]) == ("A", "2019-06", "HJ 663-2013")
 
 
+def test_carbon_monoxide_in_micrograms_is_pointed_out(run):
+    """1300 mg/m³ is above every value of HJ 633: the column is in µg/m³."""
+    for verb, text in (
+        ("air-period", INDEX + "A,9,27,46,31,1.3,102\nB,9,27,46,31,1300,102\n"),
+        ("air-hourly", AIR + "2026-03-10T13:00,A,5,41,0.7,82,102,76\n2026-03-10T14:00,A,5,41,700,82,102,76\n"),
+    ):
+        code, rows, err = run(verb, text)
+        assert (code, len(rows), err.count("\n")) == (0, 2, 1)
+        assert "第 3 行，列 co" in err
+        assert "mg/m³" in err
+
+
 def test_a_place_that_lacks_a_pollutant_has_no_index_and_says_why(run):
     _, rows, _ = run("air-period", INDEX + "A,9,NA,46,31,1.3,102\n", "--edition", "2012")
     assert (rows[0]["i_no2"], rows[0]["composite_index"], rows[0]["main_pollutant"]) == ("NA", "NA", "NA")

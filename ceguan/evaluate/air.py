@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
@@ -78,6 +79,18 @@ def law_day(args: argparse.Namespace) -> date | None:
     return day
 
 
+def amounts(table: Table, columns: Sequence[str]) -> dict[str, Any]:
+    """The columns as numbers; one line on standard error where carbon monoxide must be in µg/m³."""
+    found = {column: table.numbers(column) for column in columns}
+    top = max(row.breakpoints[-1][1] for row in rows(IaqiRow) if row.pollutant == "CO")
+    for column in columns:
+        high = np.flatnonzero(found[column] > top)
+        if column.startswith("co_") and len(high):
+            says = f"{table.text(column)[high[0]]} 高于 HJ 633 分指数表的上限 {top:g} mg/m³，请核对单位是否为 mg/m³"
+            print(f"{table.fault(int(high[0]), column, says)} (unit of CO?)，共 {len(high)} 行", file=sys.stderr)
+    return found
+
+
 def _today() -> date:
     return beijing(clock.now()).date()
 
@@ -89,7 +102,7 @@ def air_hourly(args: argparse.Namespace) -> int:
     items = [item.column for item in air.HOURLY]
     table = read_table(args.input, ["time", "station", *items])
     labels = table.parse("time", moment, "不是时间 (not a time)")
-    columns = {item: table.numbers(item) for item in items}
+    columns = amounts(table, items)
     begun = np.array([int(label.timestamp()) - 3600 for label in labels], np.int64)  # the label is the end of the hour
     result = air.hourly_aqi(columns, editions(args, begun), apart(table, items), args.platform_quirks)
     header = ("time", "station", "aqi", "level", "primary", "edition", "reason")
@@ -132,7 +145,7 @@ def aqi_cells(result: air.AqiColumns, row: int, explain: Explain) -> tuple[str, 
 
 def air_period(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["city", *air_index.ITEMS])
-    columns = {item: table.numbers(item) for item in air_index.ITEMS}
+    columns = amounts(table, air_index.ITEMS)
     behind = [name for name in ("period",) if name in table.columns]
     header = ("city", *INDEX_HEADER, "edition", *behind, "trust", "reason")
     out: list[tuple[str, ...]] = [()] * len(table.lines)

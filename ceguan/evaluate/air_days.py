@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ceguan.evaluate.air import EDITIONS, account, apart, aqi_cells, aqi_options, editions, law_day
+from ceguan.evaluate.air import EDITIONS, account, amounts, apart, aqi_cells, aqi_options, editions, law_day
 from ceguan.evaluate.table import NOT_MONITORED, BadInput, Table, moment, read_table, write_table
 from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import air, air_events, air_index, air_period
@@ -128,7 +128,7 @@ def _hours(table: Table, label: str) -> Hours:
     cell = np.ravel_multi_index((station, day, (begun + EIGHT) % DAY // HOUR), shape) if len(begun) else begun
     _once(table, "time", cell, "同一站点同一小时已有一行 (this hour of this station is there already)")
     slash = apart(table, items)
-    grids = {name: _grid(shape, cell, table.numbers(name)) for name in items}
+    grids = {name: _grid(shape, cell, column) for name, column in amounts(table, items).items()}
     given = _grid(shape, cell, np.ones(len(cell)))
     planned = {name: _all_slash(given, _grid(shape, cell, slash[name].astype(float))) for name in items}
     return Hours(stations, days * DAY - EIGHT, grids, planned, ~np.isnan(given).all(axis=-1))
@@ -204,7 +204,7 @@ def _from_days(table: Table, args: argparse.Namespace) -> tuple[list[tuple[int, 
     table.require(["date", *DAILY])
     names = [n for n in (*DAILY, "o3_1h") if n in table.columns]
     midnights = [int(t.timestamp()) for t in table.parse("date", moment, "不是日期 (not a date)")]
-    columns = {name: table.numbers(name) for name in names}
+    columns = amounts(table, names)
     masks = {n: np.array([c.strip() == NOT_MONITORED for c in table.text(n)], np.bool_) for n in names}
     return list(zip(midnights, table.text("station"), strict=True)), columns, masks, []
 
@@ -259,7 +259,8 @@ def _days(table: Table, places: Sequence[str]) -> tuple[list[tuple[str, ...]], a
     cell = city * len(day) + (when - day[0]).astype(np.int64) if len(when) else city
     _once(table, "date", cell, "同一地点同一天已有一行 (this day of this place is there already)")
     shape = (len(keys), len(day))
-    columns = {name: _grid(shape, cell, table.numbers(name)) for name in air_period.COLUMNS.values()}
+    given_values = amounts(table, list(air_period.COLUMNS.values()))
+    columns = {name: _grid(shape, cell, column) for name, column in given_values.items()}
     return keys, air_period.Days(day, columns)
 
 

@@ -105,7 +105,7 @@ def water_trend(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section"])
     given = water_amounts(table)
     day = law_day(args, WaterLimit, max(_measured(table), default=None))
-    header = ("section", "item", "first", "last", "periods", "rs", "wp", "trend", "trust", "reason")
+    header = ("section", "item", "first", "last", "periods", "rs", "wp", "trend", "edition", "trust", "reason")
     out = [
         (name, *in_law(_trend_cells, item, periods, day))
         for name, periods in _period_means(table, given, args.period).items()
@@ -123,7 +123,7 @@ def _trend_cells(item: str, periods: dict[str, dict[str, float]], day: date) -> 
     return (
         water.name_of(item, day), there[0] if there else "", there[-1] if there else "", str(found.n),
         "NA" if np.isnan(found.rs) else f"{found.rs:.4g}", f"{found.critical.wp05:g}" if found.critical else "NA",
-        word, weakest(found.rules), found.explain().zh,
+        word, found.least.standard, weakest(found.rules), found.explain().zh,
     )  # fmt: skip
 
 
@@ -196,7 +196,7 @@ def water_fusion(args: argparse.Namespace) -> int:
             out += [(group.name, group.period, *cells)] if cells else []
     header = (
         "section", "period", "item", "manual", "automatic", "used", "value", "deviation_pct", "class_manual",
-        "class_automatic", "apart", "trust",
+        "class_automatic", "apart", "edition", "trust",
     )  # fmt: skip
     write_table(args.output, header, out, {"manual", "automatic", "value", "deviation_pct"})
     return 0
@@ -217,7 +217,8 @@ def _fused_cells(item: str, both: list[Any], kind: str, day: date) -> tuple[str,
     classes = [CLASSES[water.item_class(row, side)[0]] for side in both]
     return (
         row.name, _cell(both[0][0]), _cell(both[1][0]), "自动" if found.automatic[0] else "手工", _cell(found.value[0]),
-        _cell(found.deviation[0] * 100), *classes, "是" if found.apart[0] else "", weakest(found.rules),
+        _cell(found.deviation[0] * 100), *classes, "是" if found.apart[0] else "",
+        row.standard, weakest(found.rules),
     )  # fmt: skip
 
 

@@ -33,6 +33,12 @@ Bools = NDArray[np.bool_]
 POLLUTANTS = ("PM2.5", "PM10", "O3", "NO2", "SO2", "CO")
 """Order of the bits in `primary` and `missing`, and of the rows of `iaqi`."""
 
+AVERAGING = {
+    "1h": Label("1小时平均", "1-hour"),
+    "8h": Label("8小时平均", "8-hour"),
+    "24h": Label("24小时平均", "24-hour"),
+}
+
 NA = -1  # in aqi; level 0
 NO_INDEX = -1  # in iaqi: the value has no index of this averaging time
 MISSING = -2  # in iaqi
@@ -101,9 +107,10 @@ class AqiColumns:
         if self.reason[row] in (Reason.NONE, Reason.NO_DATA, Reason.NO_EDITION):
             return say(self.reason[row])
         rule = _completeness(editions()[self.edition[row]])
-        no_index = int(np.packbits(self.iaqi[:, row] == NO_INDEX, bitorder="little")[0])
-        bits = no_index if self.reason[row] == Reason.NO_1H_INDEX else int(self.missing[row])
-        return say(self.reason[row], items="、".join(names(bits)), above=rule.publish_above, cite=rule.cite)
+        if self.reason[row] == Reason.NO_1H_INDEX:
+            return _without_index(rule.standard, POLLUTANTS[int(np.argmax(self.iaqi[:, row] == NO_INDEX))])
+        items = "、".join(names(int(self.missing[row])))
+        return say(self.reason[row], items=items, above=rule.publish_above, cite=rule.cite)
 
     def basis(self, row: int, items: Sequence[Item] = HOURLY) -> tuple[Row, ...]:
         """Table rows that row `row` was judged by: breakpoints of the items present, the class, the completeness."""
@@ -173,6 +180,18 @@ def sensitive_groups(result: AqiColumns, row: int) -> tuple[SensitiveGroup, ...]
 @cache
 def _completeness(edition: str) -> AqiCompleteness:
     return next(r for r in rows(AqiCompleteness) if r.standard == edition)
+
+
+@cache
+def _without_index(edition: str, pollutant: str) -> Label:
+    """Of the one averaging time that the table sends elsewhere: SO2 of an hour, O3 of eight."""
+    row = next(r for r in rows(IaqiRow) if (r.standard, r.pollutant) == (edition, pollutant) and "use_" in r.above)
+    (given_zh, given_en), (instead_zh, instead_en) = (AVERAGING[t] for t in (row.averaging, row.above[len("use_") :]))
+    facts = {"items": pollutant, "top": f"{row.breakpoints[-1][1]:g}", "unit": row.unit, "cite": row.cite}
+    return Label(
+        say(Reason.NO_1H_INDEX, given=given_zh, instead=instead_zh, **facts).zh,
+        say(Reason.NO_1H_INDEX, given=given_en, instead=instead_en, **facts).en,
+    )
 
 
 @cache
@@ -386,17 +405,30 @@ def account(result: AqiColumns, row: int, columns: Mapping[str, Floats], items: 
     facts = {"aqi": int(result.aqi[row]), "parts": "；".join(text for _, text in parts), "cite": cite}
     said = say(Reason.IAQI_ACCOUNT, level_zh=words.zh, level_en=words.en, **facts)
     groups = [say(Reason.SENSITIVE, item=g.pollutant, zh=g.zh, en=g.en) for g in sensitive_groups(result, row)]
-    parts_said = [said, result.explain(row), *groups]
-    return Label(*("；".join(filter(None, texts)) for texts in zip(*parts_said, strict=True)))
+    zh, en = zip(said, result.explain(row), _without(result, row), *groups, strict=True)
+    return Label("；".join(filter(None, zh)), "; ".join(filter(None, en)))
+
+
+def _without(result: AqiColumns, row: int) -> Label:
+    """Which pollutants an AQI was given without; empty when none was missing, or when `explain` says it already."""
+    if not result.missing[row] or result.reason[row] == Reason.PLATFORM_QUIRK:
+        return say(Reason.NONE)
+    cite = _completeness(editions()[result.edition[row]]).cite
+    return say(Reason.WITHOUT, items="、".join(names(int(result.missing[row]))), cite=cite)
 
 
 def _between(scale: _Scale, value: float, item: Item) -> str:
-    """The value and the two breakpoints it lies between, e.g. "PM2.5 76 µg/m³ (60–115 → 100–150)"."""
+    """The value and the two breakpoints it lies between, e.g. "PM2.5 76 µg/m³ (60–115 → 100–150)".
+
+    Where the edition rounds first, the value counted stands behind it: "PM2.5 60.5 ≈ 60 µg/m³ (35–60 → 50–100)".
+    """
     points = scale.row.breakpoints
-    high = next((k for k, (_, c) in enumerate(points) if k and value <= c), len(points) - 1)
+    counted = np.rint(value * scale.steps) / scale.steps if scale.rounds else value
+    high = next((k for k, (_, c) in enumerate(points) if k and counted <= c), len(points) - 1)
     (i0, c0), (i1, c1) = points[high - 1], points[high]
-    span = f"{c0:g}–{c1:g} → {i0}–{i1}" if value <= c1 else f"> {c1:g}"
-    return f"{item.pollutant} {value:g} {scale.row.unit} ({span})"
+    span = f"{c0:g}–{c1:g} → {i0}–{i1}" if counted <= c1 else f"> {c1:g}"
+    said = f"{value:.6g}" + ("" if counted == value else f" ≈ {counted:g}")
+    return f"{item.pollutant} {said} {scale.row.unit} ({span})"
 
 
 # ---- hours to days

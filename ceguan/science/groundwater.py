@@ -19,6 +19,14 @@ from ceguan.words import Label
 
 GROUND_CLASSES = ("NA", "Ⅰ", "Ⅱ", "Ⅲ", "Ⅳ", "Ⅴ")
 SEA_CLASSES = ("NA", "第一类", "第二类", "第三类", "第四类", "劣四类")
+WORDS: dict[tuple[str, ...], tuple[Label, ...]] = {
+    GROUND_CLASSES: tuple(Label(f"{name}类", f"class {name}") for name in GROUND_CLASSES),
+    SEA_CLASSES: (
+        *(Label(name, f"class {number}") for number, name in enumerate(SEA_CLASSES[:-1])),
+        Label(SEA_CLASSES[-1], "worse than class 4"),
+    ),
+}
+"""The classes as a sentence names them."""
 COMPARE = {"max": np.less_equal, "min": np.greater_equal, "above": np.greater}
 
 
@@ -51,20 +59,32 @@ class ClassColumns:
         if code == 0:
             return Label("各项均缺测", "no item has a value")
         count = int(np.count_nonzero(self.item_class[:, row]))
-        name, worst = self.classes[code], self.worst_items(row)
+        words, worst = WORDS[self.classes], self.worst_items(row)
+        name = words[code]
         if not worst:
-            return Label(f"{name}：参评 {count} 项均达到最好类别", f"{name}: all {count} items meet the best class")
-        said = [(self.limits[i][0], float(self.values[i][row])) for i in worst]
-        zh = "、".join(f"{r.name} {_said(r, v)}（{r.cite}）" for r, v in said)
-        en = ", ".join(f"{r.item} {_said(r, v)} ({r.cite})" for r, v in said)
-        return Label(f"{name}：{zh}；参评 {count} 项", f"{name}: {en}; {count} items")
+            return Label(f"{name.zh}：参评 {count} 项均达到最好类别", f"{name.en}: all {count} items meet it")
+        said = [_ground(self.limits[i], float(self.values[i][row]), code, words[code - 1]) for i in worst]
+        zh, en = "、".join(part.zh for part in said), ", ".join(part.en for part in said)
+        return Label(f"{name.zh}：{zh}；参评 {count} 项", f"{name.en}: {en}; {count} items")
 
     def basis(self) -> tuple[Row, ...]:
         return tuple(row for rows in self.limits.values() for row in rows)
 
 
-def _said(row: ClassLimit, value: float) -> str:
-    return ("有" if value else "无") if row.unit == "有无" else f"{value:.6g} {row.unit}"
+def _ground(rows: tuple[ClassLimit, ...], value: float, code: int, better: Label) -> Label:
+    """An item with its value and the limit of the next better class that it does not meet."""
+    row = next((r for r in rows if not COMPARE[r.kind](value, r.classes[code - 2])), rows[0])
+    bound = row.classes[code - 2]
+    if row.unit == "有无":
+        return Label(f"{row.name} {'有' if value else '无'}（{row.cite}）", f"{row.item} present ({row.cite})")
+    unit = "" if row.unit == "无量纲" else f" {row.unit}"
+    zh, en = (
+        ("超过", "above") if row.kind == "max" else ("低于", "below") if row.kind == "min" else ("不高于", "not above")
+    )
+    return Label(
+        f"{row.name} {value:.6g}{unit} {zh}{better.zh}限值 {bound:g}（{row.cite}）",
+        f"{row.item} {value:.6g}{unit} {en} the limit of {better.en}, {bound:g} ({row.cite})",
+    )
 
 
 def limits(kind: type[ClassLimit], item: str, day: date) -> tuple[ClassLimit, ...]:

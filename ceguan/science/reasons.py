@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, unique
 
 from ceguan.words import Label
 
 
+@unique
 class Reason(IntEnum):
     NONE = 0
     NO_DATA = 1
@@ -39,6 +40,7 @@ class Reason(IntEnum):
     IAQI_ACCOUNT = 28
     SENSITIVE = 29
     NO_VALUE = 30
+    WITHOUT = 31
 
 
 SENTENCES = {
@@ -53,8 +55,10 @@ SENTENCES = {
         "{items} missing: not to be published under {cite}, published as the national platform does",
     ),
     Reason.NO_1H_INDEX: Label(
-        "{items}的1小时浓度高于分指数表上限，应按24小时均值报告；未提供24小时均值，未计入AQI",
-        "{items} 1-hour value is above the table and its 24-hour mean is not given: left out of the AQI",
+        "{items}的{given}浓度高于分指数表上限{top} {unit}，应按{instead}浓度报告（{cite}）；"
+        "未提供{instead}浓度，未计入AQI",
+        "{items}: the {given} value is above the table ({top} {unit}), the {instead} value counts instead ({cite}); "
+        "it is not given and left out of the AQI",
     ),
     Reason.NO_EDITION: Label("该时刻没有可用的标准版本", "no edition of the standard is in force at this hour"),
     Reason.REQUIRED_MISSING: Label("缺{items}，不评价", "{items} missing: not evaluated"),
@@ -108,6 +112,7 @@ SENTENCES = {
     ),
     Reason.OFP_WITHOUT: Label("无MIR系数、未计入：{items}", "no MIR coefficient, left out: {items}"),
     Reason.IAQI_ACCOUNT: Label("AQI {aqi} {level_zh}：{parts}（{cite}）", "AQI {aqi} {level_en}: {parts} ({cite})"),
+    Reason.WITHOUT: Label("缺{items}，以其余项目计算（{cite}）", "{items} missing: AQI of the rest ({cite})"),
     Reason.SENSITIVE: Label("{item}敏感人群：{zh}", "sensitive to {item}: {en}"),
     Reason.NO_VALUE: Label("没有数值", "no value"),
 }
@@ -117,7 +122,10 @@ def say(reason: int, **facts: object) -> Label:
     """The sentence of a reason in Chinese and English; `facts` fill its gaps (an absent fact stays out, as "?")."""
     gaps = _Gaps(facts)
     zh, en = SENTENCES[Reason(reason)]
-    return Label(zh.format_map(gaps), en.format_map(gaps))
+    return Label(zh.format_map(gaps), en.format_map(gaps).translate(ENGLISH_MARKS))
+
+
+ENGLISH_MARKS = str.maketrans({"、": ", ", "；": "; "})  # what a fact that is a list was joined with
 
 
 class _Gaps(dict[str, object]):

@@ -45,7 +45,6 @@ class SoilColumns:
     values: Mapping[str, Floats]
     rows: Mapping[str, tuple[Row, ...]]
     names: Mapping[str, str]
-    lacking: Label
 
     def missing(self, row: int) -> tuple[str, ...]:
         """Items without a verdict in this row: no value, or no pH to judge it by."""
@@ -60,12 +59,14 @@ class SoilColumns:
     def explain(self, row: int) -> Label:
         """The verdict with the deciding items, their values, what they were compared with, and the clause."""
         code = int(self.verdict[row])
+        aside = [i for i in self.missing(row) if self.values[i][row] >= 0]
+        if code == MISSING and aside:
+            return Label("缺 pH，不能选定筛选值，未评价", "not evaluated: the values depend on pH, which is missing")
         if code == MISSING:
-            return self.lacking
+            return Label("各项均缺测", "no item has a value")
         zh, en = VERDICTS[code]
         parts = [self._part(item, row) for item in self.worst_items(row)]
         cites = "、".join(dict.fromkeys(r.cite for i in self.items for r in self.rows[i])) if not parts else ""
-        aside = [i for i in self.missing(row) if self.values[i][row] >= 0]
         zh_aside = f"；{'、'.join(self.names[i] for i in aside)}缺 pH，未评价" if aside else ""
         en_aside = f"; {', '.join(aside)} not evaluated without pH" if aside else ""
         return Label(
@@ -101,8 +102,7 @@ def agricultural(columns: Mapping[str, Floats], ph: Floats, land: NDArray[np.str
         for kind in ("screening", "control")
     )
     names = {i: rows[i][0].name for i in columns}
-    lacking = Label("各项均缺测，或缺 pH", "no item has a value, or pH is missing")
-    return _judged(columns, screening, control, rows, names, lacking, None)
+    return _judged(columns, screening, control, rows, names, None)
 
 
 def _farm_values(
@@ -140,9 +140,8 @@ def construction(
     screening = np.array([np.where(first, rows[i][0].screening1, rows[i][0].screening2) for i in columns])
     control = np.array([np.where(first, rows[i][0].control1, rows[i][0].control2) for i in columns])
     names = {i: rows[i][0].name for i in columns}
-    lacking = Label("各项均缺测", "no item has a value")
     marked = {i: v for i, v in (background or {}).items() if i in rows and rows[i][0].background}
-    return _judged(columns, screening, control, rows, names, lacking, marked)
+    return _judged(columns, screening, control, rows, names, marked)
 
 
 def _judged(
@@ -151,7 +150,6 @@ def _judged(
     control: Floats,
     rows: Mapping[str, tuple[Row, ...]],
     names: Mapping[str, str],
-    lacking: Label,
     background: Mapping[str, Floats] | None,
 ) -> SoilColumns:
     value = np.array(list(columns.values()))
@@ -165,4 +163,4 @@ def _judged(
     code[~(value >= 0) | np.isnan(screening)] = MISSING
     worst = SEVERITY[code].argmax(axis=0)
     verdict = code[worst, np.arange(value.shape[1])]
-    return SoilColumns(tuple(columns), verdict, code, screening, control, columns, rows, names, lacking)
+    return SoilColumns(tuple(columns), verdict, code, screening, control, columns, rows, names)

@@ -34,7 +34,10 @@ class Trend:
         """The coefficient against its critical value, or why there is no verdict."""
         if self.n < (self.least.value or 0):
             least = f"{self.least.value:g}"
-            return Label(f"只有 {self.n} 个时段，至少要 {least} 个", f"{self.n} periods, {least} are needed")
+            cite = self.least.cite
+            return Label(
+                f"只有 {self.n} 个时段，至少要 {least} 个（{cite}）", f"{self.n} periods, {least} are needed ({cite})"
+            )
         if self.critical is None:
             return Label(
                 f"rs={self.rs:.3f}；临界值表没有 N={self.n}", f"rs={self.rs:.3f}; no critical value for N={self.n}"
@@ -43,8 +46,11 @@ class Trend:
         verdict = Label(f"{zh}趋势显著", f"{en}, significant") if self.significant else Label("无显著趋势", "no trend")
         mark = "，临界值未核" if self.critical.trust == "unsure" else ""
         unsure = ", critical value unverified" if mark else ""
-        compared = f"rs={self.rs:.3f}，N={self.n}，Wp(0.05)={self.critical.wp05:g}"
-        return Label(f"{verdict.zh}：{compared}{mark}", f"{verdict.en}: {compared.replace('，', ', ')}{unsure}")
+        compared, cite = f"rs={self.rs:.3f}，N={self.n}，Wp(0.05)={self.critical.wp05:g}", self.critical.cite
+        return Label(
+            f"{verdict.zh}：{compared}{mark}（{cite}）",
+            f"{verdict.en}: {compared.replace('，', ', ')}{unsure} ({cite})",
+        )
 
 
 def ranks(value: Floats) -> Floats:

@@ -83,7 +83,8 @@ class WaterColumns:
         count = int(np.count_nonzero(self.item_class[:, row]))
         zh = "；".join(p.zh for p in parts) or f"参评 {count} 项均达到Ⅰ类"
         en = "; ".join(p.en for p in parts) or f"all {count} items meet class I"
-        return Label(f"{CLASSES[klass]}类：{zh}", f"class {CLASSES[klass]}: {en}")
+        name = "worse than class Ⅴ" if klass == len(CLASSES) - 1 else f"class {CLASSES[klass]}"
+        return Label(f"{CLASSES[klass]}类：{zh}", f"{name}: {en}")
 
     def basis(self, waterbody: str) -> tuple[Row, ...]:
         """Table rows the items were judged by."""

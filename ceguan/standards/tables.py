@@ -758,5 +758,6 @@ def one(kind: type[R], day: date, /, **keys: object) -> R:
     found = in_force(kind, day, **keys)
     if len(found) != 1:
         wanted = ", ".join(f"{k}={v}" for k, v in keys.items())
-        raise NotInForce(f"{kind.table_file}: {day} 有效的行 {wanted} 有 {len(found)} 条，应为 1 条 (rows in force)")
+        many = f"有 {len(found)} 条，应为 1 条 (rows in force)" if found else "一条也没有 (no row in force)"
+        raise NotInForce(f"{kind.table_file}：{day} 有效的行 {wanted} {many}")
     return found[0]

@@ -189,7 +189,23 @@ def test_an_index_tells_how_it_came_about():
     assert said.zh.startswith("AQI 115 轻度污染：PM2.5 76 µg/m³ (60–115 → 100–150) 115；PM10 40 µg/m³ (0–50 → 0–50) 40")
     assert "（HJ 633-2026 表3）；" in said.zh
     assert said.en.startswith("AQI 115 Lightly polluted")
-    assert "O3" not in said.en
+    assert "缺O3，以其余项目计算（HJ 633-2026 5.3.1）" in said.zh
+    assert "O3 missing" in said.en
+    assert "O3 82" not in said.en
+
+
+def test_an_account_shows_the_value_counted_where_the_edition_rounds_first():
+    """60.5 rounds to 60, the even number: IAQI 100, not 101."""
+    columns = {name: np.array([value]) for name, value in (CLEAN | {"pm25_1h": 60.5}).items()}
+    said = air.account(air.hourly_aqi(columns, NEW), 0, columns).zh
+    assert "PM2.5 60.5 ≈ 60 µg/m³ (35–60 → 50–100) 100" in said
+
+
+def test_what_has_no_index_of_its_averaging_time_is_told_by_the_other():
+    day = {"o3_8h": np.array([801.0]), "pm25_24h": np.array([30.0])}
+    said = air.daily_aqi(day, OLD).explain(0)
+    assert said.zh.startswith("O3的8小时平均浓度高于分指数表上限800 µg/m³，应按1小时平均浓度报告（HJ 633-2012 表1）")
+    assert "1-hour value counts instead (HJ 633-2012 表1)" in said.en
 
 
 def test_who_is_sensitive_depends_on_the_pollutants_above_100():

@@ -64,7 +64,8 @@ def test_smell_present_is_class_v():
 def test_the_worst_item_decides_and_the_sentence_has_value_and_clause():
     found = groundwater.groundwater({"nh3n": np.array([0.6]), "fe": np.array([0.25]), "mn": np.array([math.nan])}, DAY)
     assert found.worst_items(0) == ("nh3n",)
-    assert found.explain(0).zh == "Ⅳ：氨氮 0.6 mg/L（GB/T 14848-2017 表1）；参评 2 项"
+    assert found.explain(0).zh == "Ⅳ类：氨氮 0.6 mg/L 超过Ⅲ类限值 0.5（GB/T 14848-2017 表1）；参评 2 项"
+    assert found.explain(0).en.startswith("class Ⅳ: nh3n 0.6 mg/L above the limit of class Ⅲ, 0.5")
     assert "GB/T 14848-2017" in found.explain(0).en
 
 
@@ -85,6 +86,8 @@ def test_more_of_a_substance_never_betters_groundwater(item, value, more):
 
 def test_sea_water_has_a_class_after_the_fourth():
     found = groundwater.seawater({"din": np.array([0.2, 0.21, 0.51]), "do": np.array([7.0, 7.0, 7.0])}, DAY)
+    assert found.explain(2).zh.startswith("劣四类：无机氮(以N计) 0.51 mg/L 超过第四类限值 0.5（GB 3097-1997 表1）")
+    assert found.explain(2).en.startswith("worse than class 4: din 0.51 mg/L above the limit of class 4, 0.5")
     assert [groundwater.SEA_CLASSES[k] for k in found.klass] == ["第一类", "第二类", "劣四类"]
 
 
@@ -138,7 +141,9 @@ def test_the_three_verdicts_of_farmland_and_what_decides():
 def test_without_ph_there_is_no_verdict_where_it_matters():
     found = soil.agricultural({"cd": np.array([9.0])}, np.array([math.nan]), "other", DAY)
     assert found.verdict[0] == soil.MISSING
-    assert "pH" in found.explain(0).zh
+    assert found.explain(0).zh == "缺 pH，不能选定筛选值，未评价"
+    none = soil.agricultural({"cd": np.array([math.nan])}, np.array([6.0]), "other", DAY)
+    assert none.explain(0).zh == "各项均缺测"
     assert (
         soil.agricultural({"hch": np.array([0.2])}, np.array([math.nan]), "other", DAY).verdict[0]
         == soil.OVER_SCREENING

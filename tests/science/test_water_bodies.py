@@ -328,6 +328,7 @@ def test_a_steady_rise_of_five_years_is_a_trend():
     found = trend.trend(np.array([1.0, 2, 3, 4, 5]), DAY)
     assert (found.rs, found.significant, found.rises) == (1.0, True, True)
     assert "上升趋势显著" in found.explain().zh
+    assert found.critical.cite in found.explain().zh
 
 
 @pytest.mark.parametrize("row", [pytest.param(r, id=r.where) for r in rows(SpearmanCritical) if r.n in (5, 6)])
