@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 from ceguan import settings as _settings
+from ceguan.settings import SUPERSEDED
 
 CEGUAN = _settings.load()
 BASE = Path(__file__).parent
@@ -86,9 +89,16 @@ TEMPLATES = [
 ]
 
 
+def _not_superseded(path: Path) -> None:
+    """Nobody starts on files that have moved. Raises ImproperlyConfigured."""
+    if path.is_file() and (said := json.loads(path.read_text()))["state"] == "moved":
+        raise ImproperlyConfigured(f"{path.parent} 的数据已迁往 {said['to']}：请设 database_url，旧文件只供查阅")
+
+
 def database(url: str) -> dict[str, Any]:
     """The business database: PostgreSQL where the settings name one, else SQLite in the data folder."""
     if not url:
+        _not_superseded(CEGUAN.folder / SUPERSEDED)
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": CEGUAN.folder / "business.db",

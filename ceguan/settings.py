@@ -105,6 +105,9 @@ SETTINGS = (
     Setting("log_megabytes", 20, "单个日志文件的大小上限，满后轮换，保留五份。"),
 )
 
+SUPERSEDED = "superseded.json"
+"""In a data folder whose SQLite files are moving, or have moved, to PostgreSQL: where to, and how far."""
+
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 

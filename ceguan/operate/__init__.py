@@ -13,6 +13,8 @@ from ceguan import settings
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
+    from ceguan.operate import migrate_store
+
     _verb(verbs, "setup", "建立数据目录和业务库（可重复执行）", lambda args: setup())
     serve = _verb(verbs, "serve", "一条命令启动网关、时钟和网页，Ctrl-C 停止", _serve)
     serve.add_argument("--host", help="网页监听地址，默认取设置 web_host")
@@ -29,6 +31,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     demo.add_argument("--seed", type=int, default=7, help="随机种子，默认 7")
     accounts = _verb(verbs, "accounts", "列出账号；--password 改口令", _accounts)
     accounts.add_argument("--password", metavar="用户名", help="改这个账号的口令")
+    migrate_store.add_parser(verbs)
     _verb(verbs, "audit", "核验留痕链：审计记录与案件事件", lambda args: _audit())
 
 
@@ -123,9 +126,10 @@ def _audit() -> int:
 
 
 def _django() -> None:
+    """Django made ready, once."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ceguan.django_settings")
-    import django
+    from django import setup
     from django.apps import apps
 
     if not apps.ready:
-        django.setup()
+        setup()

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ceguan import operate
+from ceguan.pulse import write_heartbeat
 from ceguan.settings import Settings
 
 STOP_SECONDS = 16
 WANTED_SECONDS = 5.0
 """How often it is asked whether a process that had nothing to do is wanted now."""
+HEARTBEAT = "serve.json"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -60,6 +62,9 @@ def run(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
+    again = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: again.set())
+    write_heartbeat(values.folder / HEARTBEAT, _state(running=True))
     for child in children:
         child.log = _logger(values, child.name)
         _start_wanted(child, environ)
@@ -68,9 +73,10 @@ def run(
             _await_web(values, stop)
         if ready and not stop.is_set():
             ready()
-        _keep(children, environ, stop)
+        _keep(children, environ, stop, again, values.folder / HEARTBEAT)
     finally:
         _stop(children)
+        write_heartbeat(values.folder / HEARTBEAT, _state(running=False))
     return 0
 
 
@@ -187,14 +193,44 @@ def _await_web(values: Settings, stop: threading.Event) -> None:
         stop.wait(0.2)
 
 
-def _keep(children: list[Child], environ: dict[str, str], stop: threading.Event) -> None:
-    """Restart what fell, after 1, 2, 4 … 60 seconds; say so on the terminal and in its log."""
+def _state(running: bool) -> dict[str, object]:
+    return {"pid": os.getpid(), "real": time.time(), "running": running}
+
+
+def _keep(
+    children: list[Child], environ: dict[str, str], stop: threading.Event, again: threading.Event, heartbeat: Path
+) -> None:
+    """Restart what fell, after 1, 2, 4 … 60 seconds; say so on the terminal and in its log. `again`: all begin anew."""
     while not stop.wait(0.5):
+        write_heartbeat(heartbeat, _state(running=True))
+        if again.is_set():
+            again.clear()
+            _begin_anew(children)
         for child in children:
             if child.process is not None and child.process.poll() is not None:
                 _fell(child)
             elif child.process is None and time.monotonic() >= child.again_at:
                 _start_wanted(child, environ)
+
+
+def _begin_anew(children: list[Child]) -> None:
+    """With the settings as they are now: the gateway replaces its processes, the others are started again."""
+    for child in children:
+        if child.process is None:
+            child.falls, child.again_at = 0, 0.0
+        elif child.name == "gateway":
+            child.process.send_signal(signal.SIGHUP)
+        else:
+            _end(child.process)
+            child.process, child.falls, child.again_at = None, 0, 0.0
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _fell(child: Child) -> None:

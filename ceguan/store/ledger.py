@@ -204,7 +204,7 @@ class Ledger:
         self.path = path
         self.history = lake or Lake(str(path.parent / "history"))
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(path)
+        self._lock = take_lock(path)
         try:
             self.connection = connect_writer(path, url)
         except BaseException:
@@ -543,7 +543,8 @@ def _marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
-def _take_lock(path: Path) -> int:
+def take_lock(path: Path) -> int:
+    """The lock of the one writer of the SQLite ledger at `path`, as a descriptor. Raises LedgerTakenError."""
     descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,7 +21,6 @@ from psycopg.pq import TransactionStatus
 from ceguan.store import history
 from ceguan.store.errors import LedgerTakenError
 from ceguan.store.schema import MIGRATIONS, TooNewError, statements
-from ceguan.words import READING_COLUMNS
 
 Row = Sequence[Any]
 WRITER = 0x43454755  # "CEGU": the advisory lock of the one writer
@@ -121,10 +120,19 @@ class Connection:
         """By COPY, into the partitions of their months."""
         months = {history.month_of(day * 86400) for day in np.unique((columns[2] + 28800) // 86400).tolist()}
         self._partitions(months)
-        names = ", ".join(READING_COLUMNS)
-        with self._link.cursor() as cursor, cursor.copy(f"COPY reading ({names}) FROM STDIN") as copy:
-            for row in zip(*(column.tolist() for column in columns), strict=True):
-                copy.write_row([None if cell != cell else cell for cell in row])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        self._copy("reading", ([None if cell != cell else cell for cell in row] for row in rows))
+
+    def copy_in(self, table: str, rows: Sequence[Row]) -> None:
+        """Rows with all columns of a table, in their order."""
+        if table == "reading":
+            self._partitions({history.month_of(hour * 3600) for hour in {row[2] // 3600 for row in rows}})
+        self._copy(table, rows)
+
+    def _copy(self, table: str, rows: Iterable[Row]) -> None:
+        with self._link.cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
 
     def versions(self, keys: Sequence[tuple[int, int, int]]) -> Iterator[Row]:
         wanted = [list(column) for column in zip(*keys, strict=True)]

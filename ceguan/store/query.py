@@ -194,7 +194,7 @@ def quality_runs(db: Database, series: Sequence[int], kind: int, start: float, e
         db,
         columns.RUN_SCHEMA,
         """SELECT {columns} FROM json_each(?) s CROSS JOIN quality_run q ON q.series = s.value
-           WHERE kind = ? AND ts_from < ? AND ts_to > ? ORDER BY series, test, ts_from""",
+           WHERE kind = ? AND ts_from < ? AND ts_to > ? ORDER BY series, test, ts_from, version, params""",
         (_json_ints(series), kind, end, start),
     )
 
@@ -313,7 +313,7 @@ def fills(db: Database, mns: Sequence[str] | None, kind: int | None, start: int 
         conditions += " AND state IN ('waiting', 'asked')"  # as the partial index says it
     if start is not None:
         conditions, arguments = f"{conditions} AND ts_from >= ?", [*arguments, start]
-    sql = f"SELECT {', '.join(Fill._fields)} FROM fill WHERE {conditions} ORDER BY ts_from DESC"
+    sql = f"SELECT {', '.join(Fill._fields)} FROM fill WHERE {conditions} ORDER BY ts_from DESC, mn, kind"
     return [Fill(*row) for row in db.execute(sql, arguments)]
 
 

@@ -21,6 +21,7 @@ from ceguan.intake.hj212.host import Host, Order
 from ceguan.intake.models import Command, Line, State
 from ceguan.pulse import there
 from ceguan.registry.models import Device
+from ceguan.settings import SUPERSEDED
 from ceguan.words import beijing
 
 log = logging.getLogger(__name__)
@@ -79,10 +80,14 @@ class Errands:
             connection.close()
 
     def _must_be_there(self) -> None:
-        """SQLite would make an empty database where there is none."""
+        """SQLite would make an empty database where there is none; one that moves away is not written any more."""
+        if connection.vendor != "sqlite":
+            return
         path = settings.DATABASES["default"]["NAME"]
-        if connection.vendor == "sqlite" and not os.path.exists(path):
+        if not os.path.exists(path):
             raise NoDatabase(f"没有 {path}")
+        if os.path.exists(os.path.join(os.path.dirname(path), SUPERSEDED)):
+            raise NoDatabase("业务库正在迁往 PostgreSQL")
 
     def _do(self, errand: str, arguments: tuple[Any, ...]) -> None:
         try:
