@@ -123,7 +123,8 @@ def test_killed_anywhere_the_same_command_goes_on(county, until, and_then):
     command = [sys.executable, "-m", "ceguan", "migrate-store", "--to", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         while until not in said:
-            assert (read := process.stdout.read(1)), said
+            read = process.stdout.read(1)
+            assert read, said
             said += read
         time.sleep(and_then)
         process.send_signal(signal.SIGKILL)
