@@ -13,7 +13,7 @@ from django.db import transaction
 
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, User
-from ceguan.store import RecordKind, Store, open_free_stream
+from ceguan.store import Quarantined, RecordKind, Store, open_free_stream
 from ceguan.words import FrameRef, Label
 
 STREAMS = range(65, 70)
@@ -64,10 +64,14 @@ def decide(store: Store, frames: Sequence[int], action: str, user: User, reason:
         raise QuarantineError(f"请写明理由（至少 {SHORTEST_REASON} 个字）")
     if not frames:
         raise QuarantineError("没有选择要处理的帧")
-    mns = _devices(store, frames)
+    held = _held(store, frames)
+    mns = sorted({one.mn for one in held})
     for device in Device.objects.select_related("point").filter(mn__in=mns):
         rights.require(user, "release", device.point)
-    record = {"frames": list(frames), "action": action, "who": user.username, "at": now, "why": reason.strip()}
+    record = {
+        "frames": list(frames), "parts": sorted({part for one in held for part in one.parts}), "action": action,
+        "who": user.username, "at": now, "why": reason.strip(),
+    }  # fmt: skip
     subject = f"device:{mns[0]}" if len(mns) == 1 else "quarantine"
     detail = {"mns": mns, "count": len(frames), "frames": [str(FrameRef.unpack(frame)) for frame in frames[:100]]}
     with transaction.atomic():
@@ -78,10 +82,10 @@ def decide(store: Store, frames: Sequence[int], action: str, user: User, reason:
     return ref
 
 
-def _devices(store: Store, frames: Sequence[int]) -> list[str]:
-    """MNs of these frames. Raises QuarantineError when one of them is not in quarantine."""
+def _held(store: Store, frames: Sequence[int]) -> list[Quarantined]:
+    """These frames. Raises QuarantineError when one of them is not in quarantine."""
     held = store.held(frames)
     lost = next((frame for frame in frames if frame not in held), None)
     if lost is not None:
         raise QuarantineError(f"帧 {FrameRef.unpack(lost)} 已不在隔离中")
-    return sorted({held[frame].mn for frame in frames})
+    return [held[frame] for frame in frames]

@@ -6,8 +6,8 @@ IMPORT  JSON {"file", "by", "rows": [[series, kind, ts, value, flag, row number]
 SENT    what the platform sent: passed over
 DECISION  JSON {series, kind, ts_from, ts_to, action, who, at, why, evidence?, value?, zs?}: a reviewer's decision
 
-RELEASE JSON {"frames": […], "action": "release" | "dismiss", who, at, why}: what a person decided about frames in
-        quarantine
+RELEASE JSON {"frames": […], "parts": […], "action": "release" | "dismiss", who, at, why}: what a person decided about
+        frames in quarantine
 
 What may not count before a person has looked goes into quarantine with its cause: a CRC dialect that is not confirmed
 for the device, a time too far in the future, or too old. Old data are welcome when they are marked as sent again (RF=1,

@@ -113,7 +113,8 @@ def test_the_page_says_how_a_target_stands(made, signed_in, data):
     state = {
         "connected": True, "since": 0, "sent": 12, "again": 2, "acknowledged": 4711, "last_ack": 1_764_000_000.0,
         "on_the_way": 3, "oldest": 1_764_000_001.0, "backlog": 815, "caught_up": False, "bad_answers": 0,
-        "refused_requests": 0, "skipped": {"内容相同的重发": 9}, "errors": [[1_764_000_000.0, "10.1.2.3:9212 超时"]],
+        "refused_requests": 0, "skipped": {"again": 9, "edition:2013": 1, "key": 0},
+        "errors": [[1_764_000_000.0, "10.1.2.3:9212 超时"]],
     }  # fmt: skip
     beat = {"pid": os.getpid(), "running": True, "real": time.time(), "targets": {str(made.pk): state}, "problems": {}}
     client = signed_in("duty")
@@ -125,6 +126,10 @@ def test_the_page_says_how_a_target_stands(made, signed_in, data):
     fragment = client.get("/intake/forward/", headers={"HX-Request": "true"}).content.decode()
     assert "4711" in fragment
     assert "<html" not in fragment
+    assert "2013 在对方的版本中没有对应的上传：1" in fragment
+    assert "没有设备的密钥" not in fragment, "those went out after all"
+    client.post("/language/", {"language": "en"})
+    assert "2013 has no counterpart in the target" in client.get("/intake/forward/").content.decode()
     beat["problems"] = {str(made.pk): "密钥解不开"}
     (data / "forward.json").write_text(json.dumps(beat))
     assert "密钥解不开" in client.get("/intake/forward/").content.decode()

@@ -57,7 +57,7 @@ class Forwarder:
         self._folder = values.folder / "forward"
         self._archive = values.folder / "archive"
         self._running: dict[int, _Running] = {}
-        self._decoder = Decoder(keys.lookup)
+        self._decoder = Decoder(keys.ring.cached)
         self._backlog = Backlog(self._archive)
         self._behind: dict[int, int] = {}
         self._register = ThreadPoolExecutor(1, "register")
@@ -114,7 +114,8 @@ class Forwarder:
             pulse.beat(self.values.folder / HEARTBEAT, {"running": False, "real": time.time()})
 
     def _plans(self) -> dict[int, tuple[ForwardTarget, Plan | None]]:
-        """Every registered target with its plan; None for those that are off or cannot be served."""
+        """Every registered target with its plan; None for those that are off or cannot be served. Reads all keys."""
+        keys.ring.refresh()
         found: dict[int, tuple[ForwardTarget, Plan | None]] = {}
         for target in targets.every():
             found[target.pk] = target, None

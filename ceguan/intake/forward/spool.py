@@ -12,10 +12,12 @@ import hashlib
 import math
 import sqlite3
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
+
+import orjson
 
 from ceguan.intake.forward import translate
 from ceguan.intake.forward.translate import Untranslatable, Wish
@@ -34,10 +36,14 @@ KEPT_DAYS = {"2011": 2}
 KEPT_DAYS_ELSE = 40
 """How long it is remembered what was forwarded: what a device sends again later than that is forwarded again."""
 PRUNE_EACH = 3600.0
+MOST_POSTPONED = 2000
+"""Frames of a target that wait for a key or for their dialect to be confirmed; of more the oldest are given up."""
+RETRY_EACH = 3.0
 DECODED = 4096
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS position (stream INTEGER PRIMARY KEY, segment INTEGER NOT NULL, offset INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS waiting (frame INTEGER PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS postponed (frame INTEGER PRIMARY KEY, mn TEXT NOT NULL, need TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS numbered (mn TEXT PRIMARY KEY, last INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS told (about BLOB PRIMARY KEY, said BLOB NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS told_until ON told (until);
@@ -45,11 +51,21 @@ CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
 
+class Postponed(NamedTuple):
+    """A frame that may be forwarded later. `need`: "key:N" (more than the N keys there are) or "dialect:…"."""
+
+    frame: int
+    mn: str
+    need: str
+
+
 class Checkpoint(NamedTuple):
-    """Everything before is dealt with. `waiting`: frames before it that still wait for other parts of their message."""
+    """Everything before is dealt with. `waiting`: frames before it that still wait for other parts of their message;
+    `postponed`: those that wait for a key or for a dialect to be confirmed."""
 
     positions: dict[int, Position]
     waiting: tuple[int, ...] = ()
+    postponed: tuple[Postponed, ...] = ()
 
 
 class Told(NamedTuple):
@@ -101,6 +117,7 @@ class Book:
         self._write.execute("PRAGMA synchronous=FULL")
         self._write.executescript(_SCHEMA)
         self._pruned = 0.0
+        self._postponed: tuple[Postponed, ...] = ()
 
     def checkpoint(self) -> Checkpoint | None:
         """Where to go on; None before anything was forwarded."""
@@ -108,7 +125,9 @@ class Book:
             s: Position(n, o) for s, n, o in self._read.execute("SELECT stream, segment, offset FROM position")
         }
         waiting = tuple(frame for (frame,) in self._read.execute("SELECT frame FROM waiting ORDER BY frame"))
-        return Checkpoint(positions, waiting) if positions else None
+        postponed = tuple(Postponed(*row) for row in self._read.execute("SELECT * FROM postponed ORDER BY frame"))
+        self._postponed = postponed
+        return Checkpoint(positions, waiting, postponed) if positions else None
 
     def last_number(self, mn: str) -> int:
         row = self._read.execute("SELECT last FROM numbered WHERE mn = ?", (mn,)).fetchone()
@@ -133,6 +152,10 @@ class Book:
             )
             book.execute("DELETE FROM waiting")
             book.executemany("INSERT INTO waiting VALUES (?)", [(frame,) for frame in after.waiting])
+            if after.postponed is not self._postponed:
+                book.execute("DELETE FROM postponed")
+                book.executemany("INSERT OR REPLACE INTO postponed VALUES (?, ?, ?)", after.postponed)
+                self._postponed = after.postponed
             book.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?)", [row for one in done for row in one.told])
             numbered = [pair for one in done for pair in one.numbered.items()]
             book.executemany("INSERT OR REPLACE INTO numbered VALUES (?, ?)", numbered)
@@ -217,18 +240,22 @@ class Cursor:
 class Decoder:
     """Frames read of late, by where they lie: several targets read the same records."""
 
-    def __init__(self, keys: Callable[[str], Iterable[bytes]]) -> None:
-        self._keys = keys
+    def __init__(self, keys: Callable[[str], Sequence[bytes]]) -> None:
+        self.keys = keys
         self._known: OrderedDict[int, Frame] = OrderedDict()
 
     def read(self, record: Record) -> Frame:
         packed = record.ref.packed
         frame = self._known.get(packed)
         if frame is None:
-            frame = self._known[packed] = decode(record.payload, key=self._keys)
+            frame = self._known[packed] = decode(record.payload, key=self.keys)
             if len(self._known) > DECODED:
                 self._known.popitem(last=False)
         return frame
+
+    def forget(self, frame: int) -> None:
+        """Read it anew the next time."""
+        self._known.pop(frame, None)
 
 
 @dataclass(slots=True)
@@ -252,6 +279,8 @@ class Feed:
         self._folder, self._book, self._decoder = folder, book, decoder
         checkpoint = book.checkpoint() or Checkpoint(beginning(folder, plan.since))
         self._cursor = Cursor(folder, checkpoint.positions, now)
+        self._now, self._retried = now, 0.0
+        self._postponed = checkpoint.postponed
         self._parts: dict[tuple[str | None, ...], _Waiting] = {}
         self._queue: deque[Item] = deque()
         self._fresh: dict[bytes, bytes] = {}  # told, but not in the book yet
@@ -262,7 +291,7 @@ class Feed:
     def checkpoint(self) -> Checkpoint:
         """Behind everything handed out so far."""
         waiting = sorted(frame for parts in self._parts.values() for frame in parts.frames)
-        return Checkpoint(dict(self._cursor.positions), tuple(waiting))
+        return Checkpoint(dict(self._cursor.positions), tuple(waiting), self._postponed)
 
     def next(self, most: int = 500) -> Item | None:
         """The next message; None when nothing is there, or after looking at `most` records without finding one."""
@@ -272,9 +301,10 @@ class Feed:
                 return self._queue.popleft()
             record = self._cursor.next()
             if record is None:
-                self.idle = True
-                return None
-            if record.kind == RecordKind.FRAME and record.recv >= self.plan.since:
+                self._retry()
+                self.idle = not self._queue
+                return self._queue.popleft() if self._queue else None
+            if record.kind in (RecordKind.FRAME, RecordKind.RELEASE) and record.recv >= self.plan.since:
                 self._take(record)
         return self._queue.popleft() if self._queue else None
 
@@ -289,58 +319,121 @@ class Feed:
                 del self._fresh[row.about]
 
     def _take(self, record: Record) -> None:
-        """What a record brings, and what its time ends the waiting for. Only the last message stands behind it: had
-        one before the last its checkpoint there, a crash between the two would lose the last."""
+        """What a record brings, and what its time ends the waiting for."""
         before = self._give_up(record)
-        self._frame(self._decoder.read(record), record)
+        if record.kind == RecordKind.RELEASE:
+            before = before or self._before(record)
+            self._release(record)
+        else:
+            self._frame(self._decoder.read(record), record)
+        self._several(before)
+
+    def _several(self, before: Checkpoint | None) -> None:
+        """Only the last message stands behind what brought several: had one before the last its checkpoint there, a
+        crash between the two would lose the last."""
         if before is not None:
             for item in list(self._queue)[:-1]:
                 item.after = before
+
+    def _before(self, record: Record) -> Checkpoint:
+        """The checkpoint before this record."""
+        before = self.checkpoint
+        before.positions[record.ref.stream] = Position(record.ref.segment, record.ref.offset)
+        return before
 
     def _give_up(self, record: Record) -> Checkpoint | None:
         """Offer what has waited too long for its other parts; the checkpoint before, if there was any such."""
         late = [key for key, parts in self._parts.items() if parts.since < record.recv - PARTS_SECONDS]
         if not late:
             return None
-        before = self.checkpoint
-        before.positions[record.ref.stream] = Position(record.ref.segment, record.ref.offset)
+        before = self._before(record)
         for key in late:
             parts = self._parts.pop(key)
             for message in parts.merger.close():
                 self._offer(message, record.recv, parts.told)
         return before
 
-    def _frame(self, frame: Frame, record: Record) -> None:
-        reason = self._unwanted(frame, record)
+    def _release(self, record: Record) -> None:
+        """The frames that a person has let out of quarantine; those received before the target was there stay away."""
+        try:
+            content = orjson.loads(record.payload)
+            frames = {int(one) for one in (*content["frames"], *content.get("parts", ()))}
+            released = content["action"] == "release"
+        except (ValueError, TypeError, KeyError):  # whoever reads it for the ledger says so
+            return
+        for packed in sorted(frames) if released else ():
+            self._anew(packed, free=True)
+
+    def _anew(self, packed: int, *, free: bool = False) -> None:
+        """A frame that was passed over in its turn."""
+        with contextlib.suppress(archive.RecordNotFoundError):
+            record = archive.fetch(self._folder, FrameRef.unpack(packed))
+            if record.kind == RecordKind.FRAME and record.recv >= self.plan.since:
+                self._frame(self._decoder.read(record), record, free)
+
+    def _retry(self) -> None:
+        """Frames for which what they waited for has come."""
+        if 0 <= self._now() - self._retried < RETRY_EACH:
+            return
+        self._retried = self._now()
+        ripe = {one for one in self._postponed if self._ripe(one)}
+        if not ripe:
+            return
+        before = self.checkpoint
+        self._postponed = tuple(one for one in self._postponed if one not in ripe)
+        for one in sorted(ripe):
+            self.skipped[one.need.partition(":")[0]] -= 1
+            self._decoder.forget(one.frame)
+            self._anew(one.frame)
+        self._several(before)
+
+    def _ripe(self, one: Postponed) -> bool:
+        need, _, detail = one.need.partition(":")
+        device = self.plan.devices.get(one.mn)
+        if need == "key":
+            return device is not None and len(self._decoder.keys(one.mn)) > int(detail)
+        return device is not None and detail in device.dialects
+
+    def _frame(self, frame: Frame, record: Record, free: bool = False) -> None:
+        """`free`: a person has released it, whatever its dialect and time."""
+        reason = self._unwanted(frame, record, free)
         if reason:
             self.skipped[reason] += 1
+            if reason in ("key", "dialect"):
+                mn = frame.mn or ""
+                detail = len(self._decoder.keys(mn)) if reason == "key" else frame.crc_dialect
+                one = Postponed(record.ref.packed, mn, f"{reason}:{detail}")
+                self._postponed = (*self._postponed, one)[-MOST_POSTPONED:]
         elif frame.pnum:
             self._join(frame, record)
         else:
             self._offer(frame, record.recv)
 
-    def _unwanted(self, frame: Frame, record: Record) -> str:
-        """Why a frame is not forwarded; "" when it is."""
+    def _unwanted(self, frame: Frame, record: Record, free: bool) -> str:
+        """Why a frame is not forwarded (translate.CAUSES); "" when it is."""
         device = self.plan.devices.get(frame.mn or "")
-        if not frame.ok:
-            return "坏帧"
+        if not frame.ok and frame.error != "encrypted":
+            return "bad"
         if device is None:
-            return "未选中或未接入的设备"
+            return "device"
         if frame.cn not in self.plan.cns:
-            return "未选中的报文种类"
+            return "cn"
+        if not frame.ok:
+            return "key"
         if not (frame.factors or frame.datatime or frame.cp):
-            return "没有数据"
-        if frame.crc_dialect not in device.dialects:
-            return "CRC 方言未确认"
+            return "empty"
+        if not free and frame.crc_dialect not in device.dialects:
+            return "dialect"
+        if frame.datatime is None:
+            return ""
         moment = parse_time(frame.datatime)
-        if frame.datatime is not None and (moment is None or moment > record.recv + self.plan.future_seconds):
-            return "数据时间不可信"
-        return ""
+        ahead = moment is not None and not free and moment > record.recv + self.plan.future_seconds
+        return "future" if moment is None or ahead else ""
 
     def _join(self, frame: Frame, record: Record) -> None:
         about, said = _hashed(frame, f"\x1f{frame.pnum}/{frame.pno}")
         if self._said(about) == said:
-            self.skipped["内容相同的重发"] += 1
+            self.skipped["again"] += 1
             return
         key = (frame.mn, frame.st, frame.cn, frame.datatime)
         parts = self._parts.setdefault(key, _Waiting(record.recv))
@@ -367,7 +460,7 @@ class Feed:
         about, said = _hashed(frame)
         before = self._said(about)
         if before == said:
-            self.skipped["内容相同的重发"] += 1
+            self.skipped["again"] += 1
             return
         numbered: dict[str, int] = {}
         try:

@@ -78,8 +78,30 @@ _ANSWER, _PARTS = 1, 2
 _PLACE_OF_QN = "0" * 17
 
 
+CAUSES = {
+    "bad": Label("坏帧", "bad frame"),
+    "key": Label("加密，没有设备的密钥", "enciphered, and no key of the device"),
+    "device": Label("未选中或未接入的设备", "device not chosen or not adopted"),
+    "cn": Label("未选中的报文种类", "kind of message not chosen"),
+    "empty": Label("没有数据", "no data in it"),
+    "dialect": Label("CRC 方言未确认", "CRC dialect not confirmed"),
+    "future": Label("数据时间不可信", "dated in the future, or not readably"),
+    "again": Label("内容相同的重发", "the same again"),
+    "edition": Label("{} 在对方的版本中没有对应的上传", "{} has no counterpart in the target's edition"),
+    "factors": Label("没有该平台要的因子", "no factor that this platform wants"),
+    "unwritable": Label("含分隔符或超长，不能写成报文", "holds separators or is too long to be written"),
+}
+"""Why something is not forwarded."""
+
+
+def explain(cause: str) -> Label:
+    """The cause in words, with its detail."""
+    code, _, detail = cause.partition(":")
+    return Label(*(text.format(detail) for text in CAUSES.get(code, Label(f"{code} {{}}", f"{code} {{}}"))))
+
+
 class Untranslatable(ValueError):
-    """The message has no form in the target's edition; the message says why."""
+    """The message has no form in the target's edition; `str` of it is a cause, see `explain`."""
 
 
 class Rule(NamedTuple):
@@ -124,14 +146,14 @@ def outgoing(frame: Frame, wish: Wish, mn: str, confirmed: Mapping[str, str], *,
     """
     upload = UPLOADS.get(frame.cn or "")
     if upload is None or wish.edition not in upload.editions:
-        raise Untranslatable(f"{frame.cn} 在 {wish.edition} 版中没有对应的上传")
+        raise Untranslatable(f"edition:{frame.cn}")
     sent = {}
     for code, fields in frame.factors.items():
         rule = _rule(codes.current_code(code), wish)
         if rule is not None:
             sent[rule.code] = _fields(code, fields, rule, frame, wish, confirmed)
     if frame.factors and not sent:
-        raise Untranslatable("没有该平台要的因子")
+        raise Untranslatable("factors")
     plain: Plain = {name: value for name, value in frame.cp.items() if _known(name, wish.edition)}
     again = (again or frame.rf == "1") and wish.edition == 2025
     return Outgoing(wish.st or frame.st or "", upload.cn, mn, frame.datatime, plain, sent, again)
@@ -169,7 +191,7 @@ def framed(message: Outgoing, wish: Wish, qn: str) -> bytes:
             key=wish.key if wish.edition == 2025 and sm4.covers(message.cn) else None,
         )  # fmt: skip
     except ValueError as error:
-        raise Untranslatable("含分隔符或超长，不能写成报文") from error  # the value itself is not for the counters
+        raise Untranslatable("unwritable") from error  # the value itself is not for the counters
 
 
 def content(frame: Frame) -> tuple[str, str]:

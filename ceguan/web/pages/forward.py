@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 
 from ceguan import clock
 from ceguan.intake.forward import process, targets
-from ceguan.intake.forward.translate import EDITIONS, UPLOADS, USUAL
+from ceguan.intake.forward.translate import EDITIONS, UPLOADS, USUAL, explain
 from ceguan.intake.models import ForwardTarget
 from ceguan.registry import rights
 from ceguan.web.label import label
@@ -96,6 +96,7 @@ def page(request: HttpRequest) -> HttpResponse:
     pulse, told = process.said(settings.CEGUAN)
     rows = [
         {"target": one, "state": told.get(one.pk) if pulse.alive else None,
+         "skipped": [(label(explain(cause)), n) for cause, n in told.get(one.pk, {}).get("skipped", {}).items() if n],
          "problem": pulse.said.get("problems", {}).get(str(one.pk), "")}
         for one in targets.every()
     ]  # fmt: skip

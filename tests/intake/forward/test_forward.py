@@ -9,13 +9,14 @@ import pytest
 from django.conf import settings
 
 from ceguan import cli
-from ceguan.intake import keys
+from ceguan.intake import adoption, keys, quarantine
 from ceguan.intake.forward import targets
 from ceguan.intake.forward.link import WINDOW
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import encode
 from ceguan.registry.models import Device
-from ceguan.store import RecordKind
+from ceguan.store import RecordKind, Store
+from ceguan.watch.clockwork import Clockwork
 from tests.intake.forward.platform import BASE, Forwarder, Platform, Spool, upload, wait_for
 
 pytestmark = pytest.mark.service
@@ -234,6 +235,70 @@ def test_what_a_device_enciphers_is_read_with_its_key(spool, platform, target, o
     spool.sync()
     assert once()[0] == 0
     assert [frame.factors for frame in platform.log] == [{"a21026": {"Avg": "1", "Flag": "N"}}]
+
+
+def test_a_frame_whose_key_comes_later_goes_out_then(spool, platform, target, once, city):
+    key = "0123456789abcdef"
+    target(platform)
+    spool.raw(upload(7, "MNAIR", flag=9, key=key.encode()))
+    sent = spool.put(1)
+    assert once()[0] == 0
+    assert platform.values == sent
+    keys.enter(Device.objects.get(mn="MNAIR"), key, city.users["admin"], "入网", BASE)
+    assert once()[0] == 0
+    assert once()[0] == 0
+    assert platform.values == [*sent, "7"]
+
+
+def test_a_running_forwarder_sees_a_key_that_is_entered(spool, platform, target, forwarder, city, data):
+    key = "0123456789abcdef"
+    one = target(platform)
+    forwarder(DJANGO_ALLOW_ASYNC_UNSAFE="")
+    spool.raw(upload(1, "MNAIR", flag=9, key=key.encode()))
+    spool.sync()
+    wait_for(lambda: beat(data, one.pk).get("skipped", {}).get("key") == 1)
+    keys.enter(Device.objects.get(mn="MNAIR"), key, city.users["admin"], "入网", BASE)
+    wait_for(lambda: platform.acknowledged)
+    wait_for(lambda: beat(data, one.pk)["skipped"]["key"] == 0)
+
+
+def test_a_dialect_that_is_confirmed_later_lets_its_frames_go_out(spool, platform, target, once, city):
+    target(platform)
+    spool.raw(upload(7, "MNAIR", crc_dialect="modbus"))
+    sent = spool.put(1)
+    assert once()[0] == 0
+    assert platform.values == sent
+    adoption.confirm_dialects(Device.objects.get(mn="MNAIR"), ["modbus"], city.users["admin"], "厂家说明", BASE)
+    assert once()[0] == 0
+    assert platform.values == [*sent, "7"]
+
+
+def test_frames_let_out_of_quarantine_go_out_also_those_in_parts_and_not_those_dismissed(
+    spool, platform, target, once, city, data
+):
+    target(platform)
+    ahead = "20991124080000"
+    for part in (1, 2):
+        factors = {f"a2100{part}": {"Avg": "7"}}
+        spool.raw(upload(1, flag=7, qn=f"2025112409000000{part}", pnum=2, pno=part, factors=factors, datatime=ahead))
+    spool.raw(upload(3, "MNAIR", crc_dialect="modbus"))
+    spool.raw(upload(4, "MNAIR", crc_dialect="modbus"))
+    spool.sync()
+    assert once()[0] == 0
+    with Clockwork(settings.CEGUAN) as clockwork:
+        while not clockwork.step(BASE + 3600).caught_up:
+            pass
+        held = {row["frame"]: row["cause"] for row in quarantine.visible(Store(data), city.users["analyst"])}
+        assert len(held) == 3
+        *released, dismissed = sorted(held)
+        quarantine.decide(Store(data), released, "release", city.users["analyst"], "核实无误", BASE + 3600)
+        quarantine.decide(Store(data), [dismissed], "dismiss", city.users["analyst"], "不是这台设备", BASE + 3601)
+    assert platform.log == []
+    assert once()[0] == 0
+    assert once()[0] == 0
+    assert [frame.factors for frame in platform.log] == [
+        {"a21001": {"Avg": "7"}, "a21002": {"Avg": "7"}}, {"a21026": {"Avg": "3", "Flag": "N"}},
+    ]  # fmt: skip
 
 
 def test_only_good_frames_of_adopted_devices_that_were_chosen(spool, platform, target, city, once):
