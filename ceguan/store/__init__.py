@@ -37,7 +37,7 @@ from ceguan.store.archive import (
 )
 from ceguan.store.database import Database, connect_reader
 from ceguan.store.errors import HistoryError, LedgerError, LedgerTakenError
-from ceguan.store.incoming import Added
+from ceguan.store.incoming import CHANGED, SAME, Added, in_columns
 from ceguan.store.ledger import (
     BadFrame,
     Batch,
@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from ceguan.store import compute
 
 __all__ = [
+    "CHANGED",
+    "SAME",
     "Added",
     "ArchiveError",
     "ArchiveWriter",
@@ -96,6 +98,7 @@ __all__ = [
     "Warned",
     "decision_content",
     "first_break",
+    "in_columns",
     "next_free_stream",
     "open_free_stream",
     "thin",

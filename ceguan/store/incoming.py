@@ -48,7 +48,12 @@ class Newest:
 
 
 def in_columns(readings: pa.Table | Iterable[Sequence[Any]]) -> list[NDArray[Any]]:
-    """Rows or a table in the order of READING_COLUMNS as arrays. Raises ValueError where a whole number is absent."""
+    """Rows, a table or columns in the order of READING_COLUMNS as columns.
+
+    Raises ValueError where a whole number is absent.
+    """
+    if isinstance(readings, list) and readings and isinstance(readings[0], np.ndarray):
+        return readings
     if isinstance(readings, pa.Table):
         given: list[Any] = [readings[name].to_numpy() for name in READING_COLUMNS]
     else:

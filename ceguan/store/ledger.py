@@ -259,7 +259,9 @@ class Batch:
         self._newest = newest
 
     def add_readings(self, readings: pa.Table | Iterable[Row]) -> Added:
-        """Take in readings (rows or table in the order of READING_COLUMNS; `ver` is ignored, NaN or None = absent).
+        """Take in readings; `ver` is ignored, NaN or None = absent.
+
+        Rows, a table, or columns (`in_columns`) in the order of READING_COLUMNS.
 
         Idempotent: a reading whose newest version has the same value, zs, vmin, vmax, cou and flag is a no-op; one that
         differs becomes the next version – also when its month is sealed. Rows of one call are taken in their order.

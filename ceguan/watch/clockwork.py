@@ -15,7 +15,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from datetime import time as midnight
@@ -23,11 +22,13 @@ from itertools import islice
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
 from django.db import transaction
+from numpy.typing import NDArray
 
 from ceguan.registry import models
 from ceguan.settings import Settings
-from ceguan.store import Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
+from ceguan.store import CHANGED, SAME, Added, Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
 from ceguan.watch import findings, gaps, judge, windows
 from ceguan.watch import status as statuses
 from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
@@ -231,13 +232,13 @@ class Clockwork:
         return device is not None and dialect in device.dialects
 
     def _write(self, batch: Batch, taken: Taken, report: Report) -> None:
-        again: dict[str, tuple[int, int]] = {}
-        for mn, rows in taken.readings.items():
-            added = batch.add_readings(rows)
-            again[mn] = (added.same, len(added.changed))
-            report.new, report.same = report.new + added.new, report.same + added.same
-            report.changed += len(added.changed)
-            self._mark(rows if added.new else added.changed)
+        columns, owners, names = taken.readings()
+        added = batch.add_readings(columns)
+        report.new, report.same, report.changed = added.new, added.same, len(added.changed)
+        again: dict[str, list[int]] = {}
+        for name, *more in zip(names, *_by_owner(owners, added, len(names)), strict=True):
+            again[name] = [one + another for one, another in zip(again.get(name, (0, 0)), more, strict=True)]
+        self._mark(columns, added.fates != SAME)
         for decision in taken.decisions:
             batch.add_decision(decision)
             point, _ = self.register.series[decision.series]
@@ -260,12 +261,15 @@ class Clockwork:
         for mn, recv in taken.last_packet.items():
             self._last_packet[mn] = max(self._last_packet.get(mn, 0.0), recv)
 
-    def _mark(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        series = self.register.series
-        for number, kind, ts in {(series[row[0]][0].id, row[1], row[2]) for row in rows}:
-            self.dirty.mark(number, self.register.points[number].kind, kind, ts)
-            if ts > self._newest.get(number, 0):
-                self._newest[number] = ts
+    def _mark(self, columns: list[NDArray[Any]], told: NDArray[np.bool_]) -> None:
+        """What these readings (those that say something new) want looked at again."""
+        series, kind, ts = (column[told] for column in columns[:3])
+        for number, newest in _newest_of(series, ts):
+            at = self.register.series[number][0].id
+            self._newest[at] = max(self._newest.get(at, 0), newest)
+        for number, one, hour in _distinct(series, kind, ts // HOUR * HOUR):
+            point, _ = self.register.series[number]
+            self.dirty.mark(point.id, point.kind, one, hour)
 
     def _remember(self, batch: Batch, taken: Taken) -> None:
         """Small facts: in which hours anything came, which factors wait for the confirmation of their unit."""
@@ -593,6 +597,29 @@ class Clockwork:
             if series in self.register.series:
                 flags[self.register.series[series][0].id].append(flag)
         return flags
+
+
+def _by_owner(owners: NDArray[np.int64], added: Added, count: int) -> list[list[int]]:
+    """How many readings were the same, how many changed, by owner."""
+    return [np.bincount(owners[added.fates == fate], minlength=count).tolist() for fate in (SAME, CHANGED)]
+
+
+def _newest_of(series: NDArray[np.int64], ts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The newest time of each series."""
+    order = np.lexsort((ts, series))
+    last = np.flatnonzero(np.diff(series[order], append=-1))
+    return list(zip(series[order][last].tolist(), ts[order][last].tolist(), strict=True))
+
+
+def _distinct(*columns: NDArray[np.int64]) -> list[tuple[int, ...]]:
+    """Rows that differ, once each."""
+    order = np.lexsort(columns[::-1])
+    sorted_ = [column[order] for column in columns]
+    first = np.ones(len(order), bool)
+    first[1:] = False
+    for column in sorted_:
+        first[1:] |= column[1:] != column[:-1]
+    return list(zip(*(column[first].tolist() for column in sorted_), strict=True))
 
 
 def _closed(point: Point, end: int) -> int:

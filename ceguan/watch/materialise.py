@@ -28,7 +28,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from ceguan.intake import keys
 from ceguan.intake.hj212 import crc
@@ -49,8 +51,10 @@ from ceguan.store import (
     RecordNotFoundError,
     UnknownFrame,
     Warned,
+    in_columns,
 )
 from ceguan.watch import usual
+from ceguan.watch.plain import PlainFrames, Run, Target
 from ceguan.watch.register import Device, Point, Register, Series, interval_seconds
 from ceguan.words import Kind, beijing
 
@@ -60,7 +64,7 @@ _FRAME = RecordKind.FRAME
 _MOMENT = Kind.RT
 _DAY = 86400
 NO_DEVICE = ""
-"""Key of `Taken.readings` for what came without a device (imports)."""
+"""Owner of readings that came without a device (imports)."""
 
 
 @dataclass(slots=True)
@@ -109,7 +113,11 @@ class Taken:
 
     records: int = 0
     frames: int = 0
-    readings: dict[str, list[Reading]] = field(default_factory=lambda: defaultdict(list))  # by MN
+    rows: list[Reading] = field(default_factory=list)  # readings that came one by one …
+    owners: list[str] = field(default_factory=list)  # … the device of each, NO_DEVICE for imports …
+    places: list[int] = field(default_factory=list)  # … and which of the records brought it
+    place: int = 0  # the record that is being read
+    plain: Run | None = None  # readings that came thousands at once
     bad: list[BadFrame] = field(default_factory=list)
     held: list[UnknownFrame] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
@@ -127,12 +135,32 @@ class Taken:
     usual: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)  # (MN, kind) → what changed of it
     last_recv: float = 0.0
 
-    def warn(self, mn: str, recv: float, warnings: Iterable[str], frame: int) -> None:
-        """Count warnings; what follows the colon (the factor, the text) can be read on the frame."""
+    def warn(self, mn: str, recv: float, warnings: Iterable[str], frame: int, times: int = 1) -> None:
+        """Count warnings, each `times`; what follows the colon (the factor, the text) can be read on the frame."""
         for warning in warnings:
             counted = self.warnings.setdefault((mn, _date(recv), warning.partition(":")[0]), [0, frame])
-            counted[0] += 1
+            counted[0] += times
             counted[1] = frame
+
+    def add(self, owner: str, row: Reading) -> None:
+        self.rows.append(row)
+        self.owners.append(owner)
+        self.places.append(self.place)
+
+    def readings(self) -> tuple[list[NDArray[Any]], NDArray[np.int64], list[str]]:
+        """All readings in the order of their records as columns (READING_COLUMNS); the place of the device of each in
+        the list of names that follows."""
+        names = list(dict.fromkeys(self.owners))
+        number = {name: place for place, name in enumerate(names)}
+        columns, owners = in_columns(self.rows), np.array([number[one] for one in self.owners], np.int64)
+        if self.plain is None:
+            return columns, owners, names
+        order: NDArray[Any] = np.argsort(
+            np.concatenate((self.plain.of, np.array(self.places, np.int64))), kind="stable"
+        )
+        columns = [np.concatenate(both)[order] for both in zip(self.plain.columns, columns, strict=True)]
+        both_owners: NDArray[np.int64] = np.concatenate((self.plain.owners, owners + len(self.plain.names)))
+        return columns, both_owners[order], self.plain.names + names
 
     def heard_dialects(self) -> list[Heard]:
         return [Heard(*key, int(count), first, last) for key, (count, first, last) in self.dialects.items()]
@@ -166,8 +194,9 @@ class Materialiser:
         self._gates, self._late, self._patience, self._enough = gates, late_seconds, parts_seconds, enough
         self._dialects, self._usual = dialects, known
         self._parts: dict[str, _Parts] = {}
-        self._known: dict[tuple[str, str, str, Kind], _Target | None] = {}
+        self._known: dict[tuple[str, str, str, Kind], Target | None] = {}
         self._known_for: object = None
+        self._plain = PlainFrames(register, self._series, gates, late_seconds, enough, dialects, known)
 
     @property
     def waiting(self) -> dict[str, list[int]]:
@@ -188,14 +217,34 @@ class Materialiser:
 
     def take(self, records: Iterable[Record]) -> Taken:
         """Everything that comes of these records, positions included."""
-        taken = Taken()
-        for record in records:
-            taken.records += 1
-            taken.positions[record.ref.stream] = record.after
-            taken.last_recv = max(taken.last_recv, record.recv)
-            self._one(record, taken)
+        taken, records = Taken(), list(records)
+        plain = self._plain.take(records)
+        if plain is not None:
+            self._take_plain(plain, taken)
+        for taken.place in _others(len(records), plain):
+            self._one(records[taken.place], taken)
+        taken.place = taken.records = len(records)
+        taken.positions = {stream: record.after for stream, record in _last(records).items()}
+        taken.last_recv = max((record.recv for record in records), default=0.0)
+        taken.heard = {int(record.recv) // 3600 * 3600 for record in records if record.kind != RecordKind.SENT}
         self._out_of_patience(taken)
         return taken
+
+    def _take_plain(self, run: Run, taken: Taken) -> None:
+        """Counts of frames that were read at once, as `_frame` would count them one by one."""
+        taken.plain, taken.frames = run, len(run.places)
+        for counts in run.days:
+            date = _dates(counts.day)
+            taken.days[counts.mn, date] = Day(
+                counts.frames, 0, counts.late, counts.items, counts.first_recv, counts.last_recv,
+                max(0.0, counts.max_delay), counts.sum_delay,
+            )  # fmt: skip
+            taken.last_packet[counts.mn] = max(taken.last_packet.get(counts.mn, 0.0), counts.last_recv)
+        taken.dialects = {(mn, dialect): [frames, first, last] for mn, dialect, frames, first, last in run.heard}
+        taken.drifts += run.drifts
+        taken.unconfirmed.update(run.unconfirmed)
+        for mn, recv, warnings, times, frame in run.warned:
+            taken.warn(mn, recv, warnings, frame, times)
 
     def take_held(self, frames: Iterable[int], taken: Taken) -> None:
         """Frames that were held before their device was adopted (without positions: those lie behind us)."""
@@ -221,7 +270,6 @@ class Materialiser:
     def _one(self, record: Record, taken: Taken) -> None:
         if record.kind == RecordKind.SENT:  # what we said ourselves: evidence, no reading
             return
-        taken.heard.add(int(record.recv) // 3600 * 3600)
         if record.kind == _FRAME:
             self._frame(record, taken)
         elif record.kind == RecordKind.BAD:
@@ -368,7 +416,6 @@ class Materialiser:
         if not record.imported:
             self._count_items(upload, point, record, taken)
         kind, ts, recv, packed = int(upload.kind), upload.ts, int(record.recv), record.ref.packed
-        new = taken.readings[device.mn]
         for factor, value, zs, vmin, vmax, cou, flag, sent in upload.items:
             found = self._series(device, point, factor, sent, upload.kind)
             if found is None:
@@ -378,7 +425,8 @@ class Materialiser:
             if value * k < low or value * k > high:
                 warnings.append(f"out_of_range:{sent}={value:g}")
             frame_of = parts.origin.get(sent, packed) if parts else packed
-            new.append((series, kind, ts, 0, value * k, zs * k, vmin * k, vmax * k, cou, flag, recv, frame_of))
+            row = series, kind, ts, 0, value * k, zs * k, vmin * k, vmax * k, cou, flag, recv, frame_of
+            taken.add(device.mn, row)
 
     def _gate(self, frame: Frame, ts: int, record: Record) -> str:
         """Why the time of these data is not believed; "" when it is."""
@@ -411,7 +459,7 @@ class Materialiser:
         day.sum_delay += max(0.0, delay)
         day.late += upload.kind != _MOMENT and delay > self._late
 
-    def _series(self, device: Device, point: Point, factor: str, sent: str, kind: Kind) -> _Target | None:
+    def _series(self, device: Device, point: Point, factor: str, sent: str, kind: Kind) -> Target | None:
         """Where a factor goes; None while its unit is not confirmed."""
         if self._known_for is not self._register.devices:  # the register was read anew
             self._known, self._known_for = {}, self._register.devices
@@ -420,13 +468,13 @@ class Materialiser:
             self._known[key] = self._look_up(device, point, factor, sent, kind)
         return self._known[key]
 
-    def _look_up(self, device: Device, point: Point, factor: str, sent: str, kind: Kind) -> _Target | None:
+    def _look_up(self, device: Device, point: Point, factor: str, sent: str, kind: Kind) -> Target | None:
         unit = device.units.get(factor) or device.units.get(sent)
         if not unit:
             return None
         series = point.series.get(factor) or self._register.add_series(point, factor, unit)
         scale = units.factor(unit, series.unit)
-        return None if scale is None else _Target(series.id, scale, *_range(point, series, kind))
+        return None if scale is None else Target(series.id, scale, *_range(point, series, kind))
 
     # ---- the other kinds of record
 
@@ -454,7 +502,8 @@ class Materialiser:
                 (int(series), int(Kind(kind)), int(ts), 0, number, nan, nan, nan, nan, str(flag or ""),
                  int(record.recv), record.ref.packed)
             )  # fmt: skip
-        taken.readings[NO_DEVICE] += new
+        for row in new:
+            taken.add(NO_DEVICE, row)
         if future:
             taken.quarantined += future
             taken.bad.append(_bad_record(record, f"future:{content.get('file', '')} 中 {future} 行为将来时间，已隔离"))
@@ -501,15 +550,6 @@ class Materialiser:
         taken.decisions.append(decision)
 
 
-class _Target(NamedTuple):
-    """Where the values of a factor go: series, scale from the confirmed unit to its own, range in that unit."""
-
-    series: int
-    scale: float
-    low: float
-    high: float
-
-
 class _Parts:
     """One unfinished message."""
 
@@ -523,6 +563,19 @@ class _Parts:
         self.frames.append(record.ref.packed)
         self.origin |= dict.fromkeys(frame.factors, record.ref.packed)
         return self.merger.feed(frame)
+
+
+def _others(count: int, plain: Run | None) -> list[int]:
+    """Places of the records that were not among the plain frames."""
+    rest = np.ones(count, bool)
+    if plain is not None:
+        rest[plain.places] = False
+    return np.flatnonzero(rest).tolist()
+
+
+def _last(records: Iterable[Record]) -> dict[int, Record]:
+    """The last record of each stream."""
+    return {record.ref.stream: record for record in records}
 
 
 def _holds(raw: bytes, dialect: str) -> bool:

@@ -114,7 +114,7 @@ def _item(code: str, fields: Mapping[str, str], kind: Kind, edition: int | None,
         return None
     if not _ordered(low, value, high):
         warnings.append(f"min_avg_max:{code}")
-    most = _bound(code, edition)
+    most = bound(code, edition)
     if most is None:
         warnings.append(f"unknown_factor:{code}")
     elif abs(value) >= most or abs(zs) >= most or abs(low) >= most or abs(high) >= most:
@@ -123,7 +123,7 @@ def _item(code: str, fields: Mapping[str, str], kind: Kind, edition: int | None,
 
 
 @lru_cache(maxsize=4096)
-def _bound(code: str, edition: int | None) -> float | None:
+def bound(code: str, edition: int | None) -> float | None:
     """What a value of this factor stays below: format N3.1 (附录B) has three digits before the point. None: unknown."""
     known = factors.find(code, edition)
     if known is None:
