@@ -174,6 +174,7 @@ class Heartbeat:
             "steps": self._state["steps"] + 1,
             "caught_up": report.caught_up,
             "backlog_bytes": report.backlog_bytes,
+            "waiting": report.waiting,
             "step_seconds": round(report.seconds, 4),
             "readings_per_second": round(sum(n for _, n, _ in self._recent) / busy) if busy else 0,
             "totals": self._totals,

@@ -43,6 +43,8 @@ from ceguan.words import BEIJING, Kind, Outcome, PointKind, Status, beijing
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 12_000
+LOOK_BATCHES = 20
+"""So many full batches may be taken in before what they brought is tested and judged."""
 STATUS_SECONDS = 10
 MINUTE_DAYS = 2
 """How many days back the first look for missing minutes goes."""
@@ -72,6 +74,7 @@ class Report:
     gaps: int = 0
     fills: int = 0
     caught_up: bool = True
+    waiting: int = 0  # hours and days of points that wait for tests or judgement
     backlog_bytes: int = 0
     seconds: float = 0.0
     errors: list[str] = field(default_factory=list)
@@ -117,6 +120,7 @@ class Clockwork:
         self._batch_records = batch_records
         self._drifts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=int(threshold("clock_frames"))))
         self._read: tuple[int, int, dict[str, Track]] | None = None
+        self._ahead = 0  # batches taken in since the last look
         self._resume()
 
     def close(self) -> None:
@@ -137,7 +141,9 @@ class Clockwork:
         try:
             self.register.refresh(beijing(now).date())
             self._take_in(now, report)
-            self._look(now, report)
+            if self._may_look(report):
+                self._look(now, report)
+            report.waiting = self.dirty.size()
             self._tell(now, report)
             if report.caught_up:
                 self._sweep(now, report)
@@ -149,6 +155,11 @@ class Clockwork:
         report.backlog_bytes = 0 if report.caught_up else self.store.backlog()
         report.seconds = time.perf_counter() - began
         return report
+
+    def _may_look(self, report: Report) -> bool:
+        """Taking in goes first, but never more than LOOK_BATCHES ahead: hours that came whole are looked at once."""
+        self._ahead = 0 if report.caught_up or self._ahead + 1 >= LOOK_BATCHES else self._ahead + 1
+        return self._ahead == 0
 
     def _resume(self) -> None:
         """Begin from what the ledger and the business database know."""

@@ -99,6 +99,10 @@ class Dirty:
     def __bool__(self) -> bool:
         return any(times for spots in (self.hours, self.minutes, self.waiting, self.days) for times in spots.values())
 
+    def size(self) -> int:
+        """How many hours and days of points there are."""
+        return sum(len(times) for name in _LENGTHS for times in getattr(self, name).values())
+
     def dump(self) -> dict[str, dict[str, list[list[int]]]]:
         """As JSON: name → point → runs [first, last] of starts an hour (a day) apart."""
         return {

@@ -23,7 +23,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -243,6 +243,8 @@ class Materialiser:
         taken.dialects = {(mn, dialect): [frames, first, last] for mn, dialect, frames, first, last in run.heard}
         taken.drifts += run.drifts
         taken.unconfirmed.update(run.unconfirmed)
+        for sent in run.told:
+            taken.warn(sent.of[0], sent.recv, self._follow(sent.of, sent.factors, taken), sent.frame)
         for mn, recv, warnings, times, frame in run.warned:
             taken.warn(mn, recv, warnings, frame, times)
 
@@ -444,7 +446,10 @@ class Materialiser:
         if frame.rf == "1" or not upload.items:
             return []
         key = (upload.mn, int(upload.kind or 0))
-        now, missing = usual.follow(self._usual.get(key, {}), {item.factor for item in upload.items}, self._enough)
+        return self._follow(key, {item.factor for item in upload.items}, taken)
+
+    def _follow(self, key: tuple[str, int], sent: Collection[str], taken: Taken) -> list[str]:
+        now, missing = usual.follow(self._usual.get(key, {}), sent, self._enough)
         if now is not None:
             self._usual[key] = taken.usual[key] = now
         return [f"factor_missing:{factor}" for factor in missing]

@@ -1,7 +1,7 @@
 """Plain frames of adopted devices, thousands at once: what `Materialiser` would make of them one by one.
 
 Plain is a frame of a known shape (intake.hj212.shapes) in a dialect that counts, dated as one believes it, with nothing
-odd about its numbers, of a device that sends what it usually sends. Where one frame of a device in a run is not plain,
+odd about its numbers. Where one frame of a device in a run is not plain,
 all its frames of the run go the usual way, so that what depends on their order comes out the same (tested).
 """
 
@@ -62,6 +62,15 @@ class DayCounts(NamedTuple):
     sum_delay: float
 
 
+class Sent(NamedTuple):
+    """The factors of a frame."""
+
+    of: tuple[str, int]  # MN and kind
+    factors: Mapping[str, None]
+    recv: float
+    frame: int
+
+
 class Run(NamedTuple):
     """What the plain frames of a run come to. `columns`: readings in the order of READING_COLUMNS."""
 
@@ -75,18 +84,20 @@ class Run(NamedTuple):
     drifts: list[tuple[str, float]]
     unconfirmed: dict[tuple[str, str], int]
     warned: list[tuple[str, float, list[str], int, int]]  # MN, reception, warnings, frames, last frame
+    told: list[Sent]
 
 
 class _Plan:
     """A shape and what the register says about it."""
 
     __slots__ = (
-        "basis", "bounds", "factors", "flags", "good", "mask", "owner", "read_from", "shape", "slots", "targets",
+        "basis", "bounds", "factors", "flags", "good", "key", "mask", "owner", "read_from", "shape", "slots", "targets",
         "timing", "waiting",
     )  # fmt: skip
 
     def __init__(self, shape: Shape, owner: int) -> None:
         self.shape, self.owner = shape, owner
+        self.key = shape.mn, int(shape.kind)
         self.slots = [[0 if math.isnan(place) else int(place) for place in item[1:6]] for item in shape.items]
         self.bounds = [_most(item.sent, shape.edition) for item in shape.items]
         self.flags = [item.flag for item in shape.items]
@@ -258,12 +269,9 @@ class PlainFrames:
     def _of_whole_devices(
         self, plain: Plain, flat: _Flat, good: NDArray[np.bool_], payloads: list[bytes]
     ) -> NDArray[np.bool_]:
-        """Leaves out all frames of devices with one that is not plain, or whose dialect or factors are not as usual."""
+        """Leaves out all frames of devices with one that is not plain, or whose dialect is another than before."""
         names = list(self._names)
         left = np.zeros(len(names) + 1, bool)
-        for number in np.unique(plain.shape[good]).tolist():
-            if not self._usually(number):
-                left[flat.owner[number]] = True
         every = _at(flat.owner, plain.shape, -1)
         for frame in np.flatnonzero(~good).tolist():
             owner = int(every[frame])
@@ -273,12 +281,19 @@ class PlainFrames:
         left[every[good & (plain.dialect != place[every])]] = True
         return good & ~left[every]
 
-    def _usually(self, number: int) -> bool:
-        """Whether the device has sent just these factors often enough, so that nothing is learned of one more frame."""
-        plan = self._plans[number]
-        assert plan is not None
-        known = self._usual.get((plan.shape.mn, int(plan.shape.kind)), {})
-        return not plan.factors or known == dict.fromkeys(plan.factors, self._enough)
+    def _told(self, shape: NDArray[np.int32], recv: NDArray[np.float64], refs: NDArray[np.int64]) -> list[Sent]:
+        """Frames from which something is learned of what their device usually sends, in their order: all of a device
+        and kind of which not every frame brings just what is usual."""
+        plans = {number: plan for number in np.unique(shape).tolist() if (plan := self._plans[number]) and plan.factors}
+        keys = {
+            plan.key
+            for plan in plans.values()
+            if self._usual.get(plan.key) != dict.fromkeys(plan.factors, self._enough)
+        }
+        numbers = [number for number, plan in plans.items() if plan.key in keys]
+        frames = np.flatnonzero(np.isin(shape, numbers))
+        at = zip(shape[frames].tolist(), recv[frames].tolist(), refs[frames].tolist(), strict=True)
+        return [Sent(plans[number].key, plans[number].factors, when, frame) for number, when, frame in at]
 
     # ---- what they come to
 
@@ -307,7 +322,7 @@ class PlainFrames:
         return Run(
             places, columns, owners[row], places[row], names, self._days(plain, flat, frames, recv),
             self._heard(owners, plain.dialect[frames], recv), self._drifts(plain, flat, frames, recv, names),
-            unconfirmed, self._warned(flat, shape, recv, refs),
+            unconfirmed, self._warned(flat, shape, recv, refs), self._told(shape, recv, refs),
         )  # fmt: skip
 
     def _days(self, plain: Plain, flat: _Flat, frames: NDArray[Any], recv: NDArray[np.float64]) -> list[DayCounts]:
