@@ -19,6 +19,7 @@ VERBS = (
     "ceguan.watch.cli",
     "ceguan.evaluate",
     "ceguan.evaluate.recompute",
+    "ceguan.web.export_cli",
     "ceguan.simulate.cli",
 )
 """Modules that add verbs, in the order `ceguan --help` shows them."""

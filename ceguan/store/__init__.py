@@ -264,6 +264,10 @@ class Store:
         """Records of all streams behind the positions – by default behind what the ledger has taken in."""
         return archive.read(self.archive, self.positions() if after is None else after)
 
+    def received(self, start: float, end: float, mns: Iterable[str]) -> Iterator[Record]:
+        """Records received in [start, end) that name one of these devices, stream by stream, as they came."""
+        return archive.received(self.archive, start, end, {mn.encode() for mn in mns})
+
     def positions(self) -> dict[int, Position]:
         """How far the ledger has taken in each stream."""
         return positions(self._db)

@@ -19,11 +19,12 @@ import hashlib
 import json
 import logging
 import os
+import re
 import struct
 import threading
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from functools import lru_cache
@@ -406,6 +407,26 @@ def read(folder: Path, start: dict[int, Position] | None = None) -> Iterator[Rec
                 yield from chunk
                 alive.append(reader)
         readers = alive
+
+
+_MN = re.compile(rb"MN=([^;&\r\n]*)")
+_DAY = 86400.0
+
+
+def received(folder: Path, start: float, end: float, mns: Container[bytes]) -> Iterator[Record]:
+    """See `Store.received`. Sealed segments that ended before `start` are not opened.
+
+    A clock may have been set back within a stream: it is read on for a day's worth beyond `end`.
+    """
+    for stream in streams(folder):
+        over = [one.segment for one in sealed_segments(folder, stream) if (one.last_recv or 0) < start - _DAY]
+        for chunk in read_stream(folder, stream, Position(max(over, default=-1) + 1, FIRST_OFFSET)):
+            for record in chunk:
+                found = _MN.search(record.payload) if start <= record.recv < end else None
+                if found and found[1] in mns:
+                    yield record
+            if chunk and chunk[0].recv > end + _DAY:
+                break
 
 
 def fetch(folder: Path, ref: FrameRef) -> Record:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import URLPattern, URLResolver, path
 from ninja import NinjaAPI, Schema
+from ninja import Query as Parameter
 from ninja.errors import HttpError
 from ninja.renderers import BaseRenderer
 from ninja.security import django_auth
@@ -23,6 +25,7 @@ from ceguan.registry.models import Point, Series
 from ceguan.watch.models import Finding
 from ceguan.web import objects, public_air, series
 from ceguan.web.label import label, name
+from ceguan.web.pages import export
 from ceguan.web.pages.point import latest, verdict_words, visible
 from ceguan.web.store import store
 from ceguan.words import BEIJING, FrameRef, Kind, beijing
@@ -202,6 +205,17 @@ def _reading(row: dict[str, Any]) -> dict[str, Any]:
             "review_state": "reviewed" if row["decision"] else "realtime",
         }  # fmt: skip
     return told
+
+
+@api.get("/export/{what}.{form}", response={200: None}, summary="导出，不限行数", tags=["readings"])
+def taken_away(
+    request: HttpRequest, what: Literal["readings", "verdicts", "gaps", "frames"],
+    form: Literal["csv", "xlsx", "parquet"], since: Annotated[str, Parameter(alias="from")], to: str,
+    points: str = "", data: str = "hour", factor: str = "", as_of: str = "",
+) -> HttpResponseBase:  # fmt: skip
+    """A file of `points` (codes, comma-separated; empty: as `kind`, `region` … of /points leave) from the day `from`
+    to the day `to`, both included, or between two ISO times; `data` is rt, minute, hour or day."""
+    return export.download(request, what, form)
 
 
 @api.get("/points/{code}/verdicts", response=Page, summary="一个点位的裁定", tags=["verdicts"])

@@ -115,5 +115,5 @@ def test_an_export_holds_what_the_table_shows_and_is_on_record(signed_in, ledger
 
 def test_an_export_as_xlsx_opens(signed_in, ledger):
     answer = signed_in("duty").get("/points/gas_outlet/export.xlsx?factor=a21026")
-    sheet = load_workbook(io.BytesIO(answer.content)).active
+    sheet = load_workbook(io.BytesIO(b"".join(answer.streaming_content))).active
     assert [row[6] for row in sheet.iter_rows(min_row=2, values_only=True)] == [20, 30, 190]

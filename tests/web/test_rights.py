@@ -14,6 +14,9 @@ DOORS = [
     "/points/{}/series.json",
     "/points/{}/export.csv",
     "/points/{}/export.xlsx",
+    "/points/{}/export.parquet",
+    "/export/frames.csv?points={}&from=2026-03-01&to=2026-03-02",
+    "/api/export/verdicts.parquet?points={}&from=2026-03-01&to=2026-03-02",
     "/points/{}/decide/",
     "/map/{}/card/",
     "/api/points/{}",
@@ -40,7 +43,7 @@ def test_every_page_wants_sign_in_unless_it_is_listed_as_open():
 def test_every_operation_of_the_api_wants_sign_in_but_the_public_one(client, city):
     paths = client.get("/api/openapi.json").json()["paths"]
     for path in paths:
-        address = path.format(code="air", number=1)
+        address = path.format(code="air", number=1, what="gaps", form="csv")
         expected = 200 if path.startswith("/api/public/") else 401
         assert client.get(address).status_code == expected, path
 
