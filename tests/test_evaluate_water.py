@@ -128,6 +128,8 @@ def test_a_misspelt_item_is_said_and_not_passed_over(judge):
         ("water-fusion", "section,nh3n,source\nA,1,lab\n", (), ["第 2 行", "source"]),
         ("drinking-water", "source,kind,nh3n\nA,sea,1\n", (), ["第 2 行", "kind"]),
         ("tli", "lake,x\nA,1\n", (), ["chla"]),
+        ("tli", "lake,date,chla,tp\nA,2010-05-01,1,1\n", (), ["lake_tli.csv", "2010-05-01", "--as-if"]),
+        ("soil", "cd,land,x\n1,3,5\n", ("--land-use", "construction"), ["第 2 行", "land"]),
         ("cwqi", "city,section,nh3n\nA,1,1\n", ("--base", "2025"), ["基准时段 2025"]),
         ("groundwater", "well\nA\n", (), ["没有一列"]),
         ("groundwater", "well,fe,date\nA,1,2017-05-01\n", (), ["groundwater.csv", "2017-05-01"]),

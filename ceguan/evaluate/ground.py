@@ -132,8 +132,8 @@ def soil_verb(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["ph"] if farm else ["land"])
     kind: type[AgriculturalSoil] | type[ConstructionSoil] = AgriculturalSoil if farm else ConstructionSoil
     given = amounts(table, [(r.item, r.name, r.unit) for r in rows(kind)])
-    _some(table, given, "GB 15618 的项目" if farm else "GB 36600 的项目")
     land, ph = _land(table, farm), table.numbers("ph") if farm else np.zeros(len(table.lines))
+    _some(table, given, "GB 15618 的项目" if farm else "GB 36600 的项目")
 
     def judge(values: dict[str, Any], there: Any, day: date) -> Iterator[tuple[str, ...]]:
         if farm:

@@ -118,7 +118,7 @@ def _body(cell: str) -> str:
 
 def surface_water_section(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section", args.by])
-    given, body = water_amounts(table), waterbodies(table)
+    body, given = waterbodies(table), water_amounts(table)
     whole = args.by in ("river", "basin")
     judge = _basin_cells if whole else _section_cells
     its = based(table, args, groups(table, args.by, args.period))
@@ -282,7 +282,7 @@ def _number(value: float) -> str:
 
 def cwqi_verb(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["city", "section"])
-    given, body = water_amounts(table), waterbodies(table)
+    body, given = waterbodies(table), water_amounts(table)
     cities = based(table, args, groups(table, "city", args.period))
     found = [in_law(_city, args, table, given, body, group) for group in cities]
     header = ("city", "period", "cwqi", "rank", "cwqi_river", "cwqi_lake", "river_sections", "lake_points", "missing")

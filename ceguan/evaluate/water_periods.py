@@ -137,7 +137,7 @@ TARGET_HEADER = (
 
 def water_target(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section"])
-    given, body = water_amounts(table), waterbodies(table)
+    body, given = waterbodies(table), water_amounts(table)
     target = table.numbers("target_class") if "target_class" in table.columns else np.full(len(table.lines), np.nan)
     first = {name: row for row, name in reversed(list(enumerate(table.text("section"))))}
     months = _period_means(table, given, "month")
@@ -182,7 +182,7 @@ def _cell(value: float) -> str:
 
 def water_fusion(args: argparse.Namespace) -> int:
     table = read_table(args.input, ["section", "source"])
-    given, body = water_amounts(table), waterbodies(table)
+    body, given = waterbodies(table), water_amounts(table)
     source = np.array(table.parse("source", _source, "不是 manual（手工）或 automatic（自动）"), "U9")
     out: list[tuple[str, ...]] = []
     for group in groups(table, "section", args.period):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ceguan.science import statistics, water
 from ceguan.science.water import CLASSES, GOOD, Floats
 from ceguan.standards.tables import (
+    NotInForce,
     Row,
     TrophicClass,
     TrophicItem,
@@ -210,8 +211,11 @@ def trophic(columns: Columns, day: date) -> Trophic:
     """TLI of each row from chla [mg/m³], tp, tn, codmn [mg/L], sd [m]: Σ W·10(a + b ln C).
 
     All five are needed; a part that is missing, zero or negative has no logarithm and leaves the row without an index.
+    Raises NotInForce before the first rule.
     """
     items, classes = in_force(TrophicItem, day), in_force(TrophicClass, day)
+    if not items:
+        raise NotInForce(f"{TrophicItem.table_file}：{day} 没有有效的规定 (no rule in force)")
     n = len(next(iter(columns.values())))
     parts = np.full((len(items), n), np.nan)
     for k, row in enumerate(items):
