@@ -15,6 +15,8 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 SIZES = {"1366": (1366, 768), "390": (390, 844)}
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+ASKED = "YL-G032"
+"""The outlet whose device the platform asks for what a cut line kept back (simulate/faults.toml, line-cut)."""
 PAGES = {  # name → (account or "", address)
     "public": ("", "/"),
     "sign-in": ("", "/sign-in/"),
@@ -36,6 +38,10 @@ PAGES = {  # name → (account or "", address)
     "waiting": ("guanli", "/intake/waiting/"),
     "bad-frames": ("guanli", "/intake/bad/"),
     "quarantine": ("fenxi", "/intake/quarantine/"),
+    "gateway-processes": ("guanli", "/intake/#processes"),
+    "forward": ("guanli", "/intake/forward/"),
+    "device": ("fenxi", "/intake/device/?mn={mn}#fills"),
+    "conversation": ("fenxi", "/intake/talk/?mn={mn}"),
     "periods": ("juzhang", "/periods/"),
     "enterprise-work": ("redian", "/work/"),
     "leader-work": ("juzhang", "/work/"),
@@ -46,12 +52,13 @@ PAGES = {  # name → (account or "", address)
 
 def main() -> int:
     sys.path.insert(0, str(ROOT))
-    from ceguan.simulate.city import demo_users
+    from ceguan.simulate.city import demo_users, device_number
 
     parser = argparse.ArgumentParser()
     parser.add_argument("--address", default="http://127.0.0.1:8212")
     parser.add_argument("--only", default="")
     args = parser.parse_args()
+    mn = device_number(ASKED, False)
     passwords = {user.username: user.password for user in demo_users()}
     out = ROOT / "docs" / "screenshots"
     out.mkdir(parents=True, exist_ok=True)
@@ -68,7 +75,7 @@ def main() -> int:
                 page = context.new_page()
                 if account:
                     _sign_in(page, args.address, account, passwords[account])
-                _go(page, args.address, address)
+                _go(page, args.address, address.format(mn=mn))
                 page.wait_for_timeout(2500 if "map" in name or "point" in name or name == "public" else 900)
                 page.screenshot(path=out / f"{name}-{size}.png")
                 context.close()

@@ -75,7 +75,6 @@ class CityLogger(Logger):
         )  # fmt: skip
         self.station, self._sender, self._script = station, sender, script
         self._line = deque()  # nothing is forgotten however long the platform is away
-        self._announced = True
 
     def work_out(self, start: float, end: float, kinds: tuple[Kind, ...]) -> None:
         """Put in line what is due in [start, end)."""
@@ -99,8 +98,12 @@ class CityLogger(Logger):
         return self.oldest == float("inf") and bool(self._script.windows(self.station, now, now + 1, "silence"))
 
     def connected(self, now: float) -> None:
+        """It says that it is there, so that it may be asked; it does not ask for the time: clocks run as scripted."""
         for out in self._line:
             out.sends = 0
+        if not self._announced and self.edition != 2005:
+            self._announced = True
+            self._put("2081", f"DataTime={self._stamp(now)};RestartTime={self._stamp(self._start)}", now)
 
     def raw(self, out: Out) -> bytes:
         return out.payload if isinstance(out, Upload) else super().raw(out)

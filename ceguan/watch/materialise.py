@@ -485,7 +485,7 @@ class Materialiser:
 
     def _bad(self, record: Record, taken: Taken) -> None:
         frame = decode(record.payload, key=keys.lookup)
-        error = frame.error or "refused"
+        error = frame.error or ("encrypted" if frame.encrypted else "refused")  # its key came later
         mn = frame.mn or ""
         taken.bad.append(_bad_record(record, error, mn))
         if mn in self._register.devices and not record.imported:
