@@ -45,6 +45,8 @@ PAGES = {  # name → (account or "", address)
     "periods": ("juzhang", "/periods/"),
     "enterprise-work": ("redian", "/work/"),
     "leader-work": ("juzhang", "/work/"),
+    "standards": ("zhiban", "/standards/"),
+    "standard": ("zhiban", "/standards/GB-12348-2008/"),
     "help": ("zhiban", "/help/"),
     "api": ("fenxi", "/api/docs"),
 }

@@ -47,12 +47,13 @@ class NoiseDays:
 
     def explain(self, row: int) -> Label:
         """Day and night each with level, limit, zone and verdict or how many hours are missing; the sudden maximum."""
-        said = [self._part(row, part) for part in PARTS]
+        said = [self.explain_part(row, part) for part in PARTS]
         if not np.isnan(self.sudden[row]):
             said.append(self._sudden(row))
         return Label("；".join(s.zh for s in said), "; ".join(s.en for s in said))
 
-    def _part(self, row: int, part: str) -> Label:
+    def explain_part(self, row: int, part: str) -> Label:
+        """`part` (day or night) alone: level, limit, zone, clause and verdict, or how many hours are missing."""
         day = part == "day"
         level, limit = (self.ld[row], self.limit.day) if day else (self.ln[row], self.limit.night)
         word = PARTS[part]

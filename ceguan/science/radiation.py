@@ -34,22 +34,17 @@ class BackgroundColumns:
     dose_rate: Floats
 
     def explain(self, row: int) -> Label:
-        """The statement with the figure, the range, and by how much it is above or below."""
+        """The figure, where it lies and by how much outside, with range, place and source."""
         b, value, code = self.background, self.dose_rate[row], int(self.position[row])
-        said = self.say(row)
+        zh, en = STATEMENTS[code]
+        span = f"{b.low:g}–{b.high:g} {b.unit}"
+        said = Label(f"{zh}（{b.place} {span}，{b.cite}）", f"{en} ({b.place_en} {span}, {b.standard})")
         if code == UNKNOWN:
             return said
         beyond = {ABOVE: value - b.high, BELOW: b.low - value}.get(code)
         zh = "" if beyond is None else f"，差 {beyond:.4g}"
         en = "" if beyond is None else f", by {beyond:.4g}"
         return Label(f"{value:g} {b.unit}{zh}：{said.zh}", f"{value:g} {b.unit}{en}: {said.en}")
-
-    def say(self, row: int) -> Label:
-        """The statement with range, unit and place."""
-        b = self.background
-        zh, en = STATEMENTS[int(self.position[row])]
-        span = f"{b.low:g}–{b.high:g} {b.unit}"
-        return Label(f"{zh}（{b.place} {span}，{b.cite}）", f"{en} ({b.place_en} {span}, {b.standard})")
 
 
 def against_background(dose_rate: Floats, background: RadiationBackground) -> BackgroundColumns:

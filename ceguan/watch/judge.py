@@ -478,17 +478,11 @@ def _noise(
         return Verdict(point.id, rule, ts, "not_evaluated", None, "", "", "", why, inputs, now)
     limit = result.limit
     level, high = (result.ln[0], limit.night) if night else (result.ld[0], limit.day)
-    count, due = (result.night_hours[0], noise.NIGHT_HOURS) if night else (result.day_hours[0], noise.DAY_HOURS)
     over = bool((result.night_over if night else result.day_over)[0])
-    word, english = ("夜间", "night") if night else ("昼间", "day")
-    none = bool(np.isnan(level))
-    outcome = "not_evaluated" if none else "over" if over else "within"
-    if none:
-        zh, en = f"未判定：有效小时 {count}，应有 {due}", f"not evaluated: {count} valid hours of {due}"
-    else:
-        zh = f"{word} {level:.1f} dB(A) / {high:g}（{zone} 类区），{'超标' if over else '达标'}"
-        en = f"{english} {level:.1f} dB(A) / {high:g} (zone {zone}), {'over' if over else 'within'}"
-    detail: dict[str, Any] = {"zh": zh, "en": en, "limit": high, "unit": "dB(A)", "zone": zone, "hours": int(count)}
+    outcome = "not_evaluated" if np.isnan(level) else "over" if over else "within"
+    zh, en = result.explain_part(0, "night" if night else "day")
+    hours = int((result.night_hours if night else result.day_hours)[0])
+    detail: dict[str, Any] = {"zh": zh, "en": en, "limit": high, "unit": "dB(A)", "zone": zone, "hours": hours}
     return Verdict(point.id, rule, ts, outcome, _number(level, 3), "", limit.standard, limit.cite, detail, inputs, now)
 
 
@@ -506,7 +500,7 @@ def dose_rates(point: Point, tracks: Tracks, at: Ints, now: float) -> list[Verdi
         values = track.on(at[rows], row.unit)
         result = radiation.against_background(values, row)
         for i, k in enumerate(rows.tolist()):
-            zh, en = result.say(i)
+            zh, en = result.explain(i)
             detail: dict[str, Any] = {
                 "zh": zh,
                 "en": en,

@@ -53,7 +53,10 @@ def test_a_dose_rate_is_stated_against_the_local_range():
         radiation.ABOVE,
         radiation.UNKNOWN,
     ]
-    assert "29.2–88.9 nGy/h" in result.say(0).zh
+    assert "29.2–88.9 nGy/h" in result.explain(0).zh
+    assert result.explain(3).zh.startswith("89 nGy/h，差 0.1：高于当地天然本底范围")
+    assert result.explain(2).en.startswith("29.1 nGy/h, by 0.1: below")
+    assert result.explain(4).zh.startswith("无数据")
 
 
 def test_acquisition_rate_is_received_over_due():

@@ -13,16 +13,13 @@ from django.utils.translation import gettext_lazy
 from ceguan import clock
 from ceguan.registry import permits, rights
 from ceguan.registry.models import Permit, PermitLimit, Point
-from ceguan.standards.tables import TRUST
+from ceguan.standards.catalogue import TRUST_WORDS
+from ceguan.web.label import label
 from ceguan.words import beijing
 
-TRUST_WORDS = {
-    "P": gettext_lazy("读过原文"),
-    "2": gettext_lazy("两个来源"),
-    "1": gettext_lazy("一个来源"),
-    "unsure": gettext_lazy("未核实"),
-    "local": gettext_lazy("本局设定"),
-}
+
+def _trusts() -> list[tuple[str, str]]:
+    return [(key, label(TRUST_WORDS[key])) for key in TRUST_WORDS]
 
 
 class LimitForm(forms.Form):
@@ -37,7 +34,7 @@ class LimitForm(forms.Form):
     converted = forms.BooleanField(label=gettext_lazy("按折算值判定"), required=False)
     standard = forms.CharField(label=gettext_lazy("依据标准"), max_length=40)
     clause = forms.CharField(label=gettext_lazy("条款"), max_length=80)
-    trust = forms.ChoiceField(label=gettext_lazy("可信度"), choices=[(key, TRUST_WORDS[key]) for key in TRUST])
+    trust = forms.ChoiceField(label=gettext_lazy("可信度"), choices=_trusts)
     valid_from = forms.DateField(
         label=gettext_lazy("生效日"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
