@@ -239,14 +239,21 @@ def multiple_text(multiple: float) -> str:
 
 def multiples(item: str, value: Floats, lake: NDArray[np.bool_], day: date) -> Floats:
     """超标倍数 C/S3 − 1 over the limit of class III; NaN where not over, missing, or the item has no multiple."""
+    over = _excess(item, value, lake, day)
+    over[~(over > 0)] = np.nan
+    return over
+
+
+def _excess(item: str, value: Floats, lake: NDArray[np.bool_], day: date) -> Floats:
+    """C/S3 − 1, below zero where within the limit; NaN where missing or the item has no multiple."""
     row = limit(item, "lake" if item == "tn" else "river", day)
     if row.kind != "max":
         return np.full(len(value), np.nan)
-    bound = float(row.classes[GOOD - 1])
-    over = value / bound - 1
+    bound: Floats | float = float(row.classes[GOOD - 1])
     if _by_body(item, day):
-        over = np.where(lake, value / limit(item, "lake", day).classes[GOOD - 1] - 1, over)
-    over[~(over > 0)] = np.nan
+        bound = np.where(lake, limit(item, "lake", day).classes[GOOD - 1], bound)
+    over = value / bound
+    over -= 1
     return over
 
 
@@ -262,14 +269,20 @@ def main_items(found: WaterColumns) -> MainItems:
     ahead = np.isin(items, [row.item for row in first])
     n, top = len(found.klass), int(count.value or 0)
     item, multiple = np.full((top, n), -1, np.int8), np.full((top, n), np.nan)
-    poor = np.flatnonzero(found.klass > GOOD)
-    for begin in range(0, len(poor), BLOCK):
-        rows = poor[begin : begin + BLOCK]
-        whole = slice(int(rows[0]), int(rows[-1]) + 1) if rows[-1] - rows[0] + 1 == len(rows) else rows
-        over = np.array([multiples(i, found.values[i][whole], found.lake[whole], day) for i in items])
-        tier = np.where(found.item_class[:, whole] > GOOD, found.item_class[:, whole], np.int8(0))
+    poor = found.klass > GOOD
+    for begin in range(0, n, BLOCK):
+        block = slice(begin, min(begin + BLOCK, n))
+        some = int(np.count_nonzero(poor[block]))
+        if some == 0:
+            continue
+        dense = 2 * some > block.stop - begin  # then the whole block: picking rows costs more than judging them
+        rows: slice | NDArray[np.intp] = block if dense else begin + np.flatnonzero(poor[block])
+        tier = found.item_class[:, rows] * (found.item_class[:, rows] > GOOD) * poor[rows]
         tier[ahead] += np.int8(10) * (tier[ahead] > 0)
-        item[:, whole], multiple[:, whole] = _ranked(tier, over, top)
+        over = np.empty(tier.shape)
+        for k, name in enumerate(items):
+            over[k] = _excess(name, found.values[name][rows], found.lake[rows], day)
+        item[:, rows], multiple[:, rows] = _ranked(tier, over, top)
     return MainItems(items, item, multiple, day, (count, *first))
 
 
@@ -278,16 +291,18 @@ def _ranked(tier: NDArray[np.int8], over: Floats, top: int) -> tuple[NDArray[np.
 
     One whole number holds all three, for the bits of a positive float rise with it; each item sinks to its place.
     """
-    best = np.zeros((top, tier.shape[1]), np.int64)
+    best = [np.zeros(tier.shape[1], np.int64) for _ in range(top)]
     last = len(tier) - 1
-    for k in range(len(tier)):
-        bits = np.fmax(over[k], 0.0).astype(np.float32).view(np.int32)  # no multiple counts as 0
-        sinking = (tier[k].astype(np.int64) << 40) + (bits.astype(np.int64) << 8) + (last - k)
-        sinking[tier[k] == 0] = 0
-        for place in best:
-            kept = np.maximum(place, sinking)
-            np.minimum(place, sinking, out=sinking)
-            place[:] = kept
-    item = np.where(best > 0, last - (best & 0xFF), -1).astype(np.int8)
-    multiple = np.where(item >= 0, np.take_along_axis(over, np.maximum(item, 0).astype(np.intp), axis=0), np.nan)
+    for k in np.flatnonzero(tier.any(axis=1)).tolist():
+        sinking = np.fmax(over[k], 0.0).astype(np.float32).view(np.int32).astype(np.int64)  # no multiple counts as 0
+        sinking += tier[k].astype(np.int64) << 32
+        sinking <<= 8
+        sinking += last - k
+        sinking *= tier[k] > 0
+        for place, kept in enumerate(best):
+            best[place] = np.maximum(kept, sinking)
+            np.minimum(kept, sinking, out=sinking)
+    held = np.array(best)
+    item = np.where(held > 0, last - (held & 0xFF), -1).astype(np.int8)
+    multiple = np.where(item >= 0, over[np.maximum(item, 0), np.arange(tier.shape[1])], np.nan)
     return item, multiple

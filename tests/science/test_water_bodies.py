@@ -102,6 +102,18 @@ def test_grounds_say_value_limit_and_clause_in_both_languages():
     assert one(do=4.0).grounds(0).zh.startswith("Ⅳ类：溶解氧 4 mg/L 低于Ⅲ类限值 5")
 
 
+@pytest.mark.parametrize("poor", [1, 7, 60])
+def test_the_main_items_of_a_row_do_not_depend_on_the_rows_beside_it(poor):
+    """Few or many of the rows over class III: each has what it has alone."""
+    cod, tp = np.full(60, 10.0), np.full(60, 0.05)
+    cod[:poor], tp[:poor] = 21 + np.arange(poor), 0.5 - 0.005 * np.arange(poor)
+    many = water.main_items(water.surface_water({"cod": cod, "tp": tp}, "river", DAY, ()))
+    for row in range(60):
+        alone = {"cod": cod[[row]], "tp": tp[[row]]}
+        assert many.text(row) == water.main_items(water.surface_water(alone, "river", DAY, ())).text(0)
+        assert bool(many.named(row)) == (row < poor)
+
+
 def test_a_missing_item_is_named():
     found = one(hg=math.nan)
     assert found.missing(0) == ("hg",)
