@@ -12,6 +12,7 @@ from ceguan import __version__
 VERBS = (
     "ceguan.operate",
     "ceguan.operate.archive",
+    "ceguan.operate.backup",
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
     "ceguan.intake.forward.cli",

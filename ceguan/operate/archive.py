@@ -108,7 +108,7 @@ def _export(args: argparse.Namespace) -> int:
     try:
         user = User.objects.get(username=args.by) if args.by else None
         request = evidence.Request(
-            args.mn, _moment(args.start), _moment(args.end), clock.now(), args.why,
+            args.mn, moment(args.start), moment(args.end), clock.now(), args.why,
             user.username if user else f"local:{getpass.getuser()}", args.segments, args.mask,
         )  # fmt: skip
         with args.out.open("xb") as out:
@@ -131,7 +131,7 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _moment(text: str) -> float:
+def moment(text: str) -> float:
     """A Beijing time. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(text)

@@ -1,0 +1,271 @@
+"""A backup made while frames keep coming stands on its own, and restoring it gives the same city."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from ceguan.registry.models import AuditEvent
+from ceguan.store import ArchiveWriter, RecordKind, Store
+from ceguan.store.verify import verify
+from tests.operate.test_serve import ceguan
+from tests.postgres import new_database
+from tests.store.conftest import MARCH, add, reading
+from tests.watch.world import HOUR, World, at
+
+NOON = at("2026-03-10 12:00")
+SAME = {
+    "reading": "*",
+    "decision": "*",
+    "flag": "series, kind, ts, test, turn, ver, version, outcome, params, evidence",
+    "verdict": "point, rule, ts, ver, outcome, value, level, edition, clause, detail, inputs",
+    "position": "*",
+    "held_frame": "*",
+    "quarantine": "*",
+}
+BUSINESS = ("cases_case", "cases_caseevent", "registry_point", "registry_device", "registry_permitlimit")
+
+
+@pytest.fixture
+def world(city, data):
+    (data / "secret.key").write_text("a key of this installation")
+    world = World(data)
+    world.writers[0] = ArchiveWriter(data / "archive", 0, 8192)
+    world.city = city
+    yield world
+    world.close()
+
+
+def send(world, first, last):
+    """Hourly values of two outlets, one of them over its limit now and then."""
+    for hour in range(first, last):
+        ts = NOON + hour * HOUR
+        world.send("MNGAS_OUTLET", "hour", ts, {"a21026": {"Avg": "30", "ZsAvg": str(35 + hour % 30), "Flag": "N"}})
+        world.send("MNWATER_OUTLET", "hour", ts, {"w01018": 20 + hour % 9, "w21003": 1.25})
+
+
+def rows(path, tables):
+    with closing(sqlite3.connect(path)) as db:
+        return {name: db.execute(f"SELECT {what} FROM {name} ORDER BY 1, 2, 3").fetchall() for name, what in tables}
+
+
+def ledger(folder):
+    found = rows(folder / "readings.db", SAME.items())
+    assert found["reading"]
+    assert found["verdict"]
+    return found
+
+
+def business(folder):
+    return rows(folder / "business.db", [(name, "*") for name in BUSINESS])
+
+
+def audit(folder):
+    with closing(sqlite3.connect(folder / "business.db")) as db:
+        return db.execute("SELECT seq, hash FROM registry_auditevent ORDER BY seq").fetchall()
+
+
+@pytest.mark.skipif(bool(os.environ.get("CEGUAN_DATABASE_URL")), reason="compares SQLite files")
+def test_drill_a_city_backed_up_while_frames_keep_coming_is_the_same_city_elsewhere(world, tmp_path_factory):
+    folder, copy, elsewhere = world.folder, *(tmp_path_factory.mktemp(name) for name in ("backup", "restored"))
+    send(world, 0, 40)
+    world.step(NOON + 41 * HOUR)
+    world.restart()
+    stop, hour = threading.Event(), [40]
+
+    def keep_coming():
+        while not stop.is_set():
+            send(world, hour[0], hour[0] + 1)
+            hour[0] += 1
+            time.sleep(0.005)
+
+    sender = threading.Thread(target=keep_coming)
+    clockwork = subprocess.Popen([sys.executable, "-m", "ceguan", "clockwork"], stderr=subprocess.DEVNULL)
+    sender.start()
+    try:
+        while not (folder / "clockwork.json").is_file():
+            time.sleep(0.05)
+        done = ceguan("backup", copy, data=folder)
+    finally:
+        stop.set()
+        sender.join()
+        clockwork.terminate()
+        clockwork.wait(timeout=60)
+    assert done.returncode == 0, done.stderr
+    done = ceguan("restore", copy, data=elsewhere)
+    assert done.returncode == 0, done.stderr
+    taken = sum(result.records for result in (verify(elsewhere / "archive", stream) for stream in (0,)))
+    assert 80 <= taken <= 2 * hour[0]
+    assert verify(elsewhere / "archive", 0).broken is None
+    assert audit(elsewhere)[: len(audit(folder))] == audit(folder)
+    assert ceguan("audit", data=elsewhere).returncode == 0
+
+    world.step(time.time())  # all is ripe, as it will be for the one that replays
+    again = tmp_path_factory.mktemp("again")
+    second = ceguan("backup", copy, data=folder)
+    assert second.returncode == 0, second.stderr
+    assert ceguan("restore", copy, data=again).returncode == 0
+    assert ledger(again) == ledger(folder)
+    assert business(again) == business(folder)
+    assert (again / "secret.key").read_text() == "a key of this installation"
+
+
+@pytest.mark.skipif(bool(os.environ.get("CEGUAN_DATABASE_URL")), reason="compares SQLite files")
+def test_what_came_after_the_snapshot_is_replayed_and_a_point_in_time_can_be_asked_for(world, tmp_path_factory):
+    copy, whole, part = (tmp_path_factory.mktemp(name) for name in ("backup", "whole", "part"))
+    send(world, 0, 20)
+    world.step(NOON + 21 * HOUR)
+    world.restart()
+    send(world, 20, 40)  # in the archive, not in the ledger
+    assert ceguan("backup", copy, data=world.folder).returncode == 0
+    done = ceguan("restore", copy, data=whole)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "重放 40 条" in done.stdout
+    world.step(time.time())
+    assert ledger(whole) == ledger(world.folder)
+    # The data are of March, the snapshot is of today: the archive ends at the moment asked for, behind the snapshot's
+    # own position. A snapshot younger than that moment is not taken.
+    refused = ceguan("restore", copy, "--to", "2026-03-11T12:00", data=part)
+    assert refused.returncode == 2
+    assert "最早的快照" in refused.stderr
+    assert list(part.iterdir()) == []
+    place = next((copy / "snapshots").glob("2*")) / "manifest.json"
+    content = json.loads(place.read_text()) | {"taken_at": NOON + 21 * HOUR}
+    place.write_text(json.dumps(content))
+    done = ceguan("restore", copy, "--to", "2026-03-11T12:01", data=part)
+    assert (done.returncode, done.stderr) == (0, "")
+    received = [row[10] for row in ledger(part)["reading"]]
+    assert max(received) == at("2026-03-11 12:01")
+    assert len(received) == len([row for row in ledger(whole)["reading"] if row[10] <= at("2026-03-11 12:01")])
+    assert verify(part / "archive", 0).broken is None
+
+
+def test_a_second_run_copies_only_what_is_new(world, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("backup")
+    send(world, 0, 60)
+    world.step(NOON + 61 * HOUR)
+    ceguan("backup", copy, data=world.folder)
+    before = {path: path.stat().st_mtime_ns for path in (copy / "data" / "archive" / "0000").glob("*.seg")}
+    send(world, 60, 62)
+    assert ceguan("backup", copy, data=world.folder).returncode == 0
+    changed = [path.name for path, stamp in before.items() if path.stat().st_mtime_ns != stamp]
+    assert len(before) >= 3
+    assert len(changed) <= 1
+    for _ in range(2):
+        ceguan("backup", copy, "--keep", "2", data=world.folder)
+    assert len(list((copy / "snapshots").iterdir())) == 2
+
+
+def test_a_damaged_file_of_the_backup_is_named_and_nothing_is_restored(world, tmp_path_factory):
+    copy, elsewhere = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("restored")
+    send(world, 0, 40)
+    world.step(NOON + 41 * HOUR)
+    ceguan("backup", copy, data=world.folder)
+    path = sorted((copy / "data" / "archive" / "0000").glob("*.seg"))[1]
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+    done = ceguan("restore", copy, data=elsewhere)
+    assert done.returncode == 1
+    assert str(path) in done.stderr
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_foreign_folders_and_full_ones_are_left_alone(world, tmp_path_factory):
+    copy, other = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("other")
+    (copy / "photos.txt").write_text("mine")
+    send(world, 0, 2)
+    world.step(NOON + 3 * HOUR)
+    assert ceguan("backup", copy, data=world.folder).returncode == 2
+    assert [path.name for path in copy.iterdir()] == ["photos.txt"]
+    ceguan("backup", other, data=world.folder)
+    (world.folder / "secret.key").write_text("another platform")
+    done = ceguan("backup", other, data=world.folder)
+    assert done.returncode == 2
+    assert "另一个平台" in done.stderr
+    done = ceguan("restore", other, data=world.folder)
+    assert done.returncode == 2
+    assert "不是空的" in done.stderr
+    assert ceguan("backup", world.folder / "inside", data=world.folder).returncode == 2
+
+
+def test_a_segment_bent_after_it_was_sealed_does_not_get_into_a_backup_unseen(world, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("backup")
+    send(world, 0, 40)
+    world.step(NOON + 41 * HOUR)
+    path = world.folder / "archive" / "0000" / "0000000.seg"
+    path.write_bytes(path.read_bytes().replace(b"Avg=30", b"Avg=10"))
+    done = ceguan("backup", copy, data=world.folder)
+    assert done.returncode == 2
+    assert str(path) in done.stderr
+
+
+def test_killed_while_it_copies_a_backup_is_taken_up_and_earlier_snapshots_hold(world, tmp_path_factory):
+    copy, elsewhere = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("restored")
+    send(world, 0, 20)
+    world.step(NOON + 21 * HOUR)
+    assert ceguan("backup", copy, data=world.folder).returncode == 0
+    with ArchiveWriter(world.folder / "archive", 9) as writer:
+        for number in range(60_000):
+            writer.append(RecordKind.BAD, NOON + number, "10.0.0.7:5000", bytes(1000))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ceguan", "backup", str(copy)], env=os.environ | {"CEGUAN_DATA": str(world.folder)}
+    )
+    grows = copy / "data" / "archive" / "0009" / "0000000.seg"
+    while process.poll() is None and not (grows.is_file() and grows.stat().st_size):
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert ceguan("restore", copy, data=elsewhere).returncode == 0
+    assert ceguan("backup", copy, data=world.folder).returncode == 0
+    last = tmp_path_factory.mktemp("last")
+    assert ceguan("restore", copy, data=last).returncode == 0
+    assert verify(last / "archive", 9).records == 60_000
+
+
+def test_a_platform_on_postgresql_is_backed_up_and_restored_into_an_empty_database(tmp_path_factory):
+    folder, copy, elsewhere = (tmp_path_factory.mktemp(name) for name in ("data", "backup", "restored"))
+    here, there = new_database(), new_database()
+    assert ceguan("setup", data=folder, CEGUAN_DATABASE_URL=here).returncode == 0
+    with Store(folder, write=True, database=here) as store:
+        add(store, *(reading(7, MARCH + hour * HOUR, hour / 3) for hour in range(50)))
+    with psycopg.connect(here) as link:
+        link.execute(
+            "INSERT INTO registry_region (code, name_zh, name_en, path) VALUES ('99', '云\t省\\', 'Yun', '/99/')"
+        )
+    done = ceguan("backup", copy, data=folder, CEGUAN_DATABASE_URL=here)
+    assert done.returncode == 0, done.stderr
+    done = ceguan("restore", copy, data=elsewhere, CEGUAN_DATABASE_URL=there)
+    assert done.returncode == 0, done.stderr
+    tables = ("ledger.reading", "ledger.latest", "registry_region")
+    for table in tables:
+        found = [rows_of(url, table) for url in (here, there)]
+        assert found[0] == found[1]
+        assert found[0]
+    again = ceguan("restore", copy, data=tmp_path_factory.mktemp("third"), CEGUAN_DATABASE_URL=there)
+    assert again.returncode == 2
+    with Store(elsewhere, write=True, database=there) as store:  # goes on where it stood
+        assert add(store, reading(7, MARCH + 50 * HOUR, 1.0), reading(7, MARCH, 5.0)).new == 1
+
+
+def rows_of(url, table):
+    with psycopg.connect(url) as link:
+        return link.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()
+
+
+def test_the_restore_itself_is_on_record(world, tmp_path_factory):
+    copy, elsewhere = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("restored")
+    send(world, 0, 3)
+    world.step(NOON + 4 * HOUR)
+    ceguan("backup", copy, data=world.folder)
+    ceguan("restore", copy, data=elsewhere)
+    assert len(audit(elsewhere)) == AuditEvent.objects.count() + 1
