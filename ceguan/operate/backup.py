@@ -113,14 +113,15 @@ def backup(values: settings.Settings, folder: Path, keep: int = KEPT) -> Done:
     known = _newest_manifest(folder)
     with _unfinished(folder) as place:
         now = clock.now()
-        positions = _databases(values, place)
+        known_to_ledger = _databases(values, place)
         _small(values, place)
-        run = _Run(values.folder, folder / "data", _entries(known))
+        run = _Run(values.folder, folder / "data", _entries(known), known_to_ledger.history)
         files = {f"own/{path.relative_to(place).as_posix()}": _entry(path) for path in _files(place)}
         files |= {f"data/{name}": entry for name, entry in run.copy().items()}
         total = sum(entry.bytes for entry in files.values())
+        positions = {str(stream): list(place) for stream, place in known_to_ledger.positions.items()}
         content = {
-            "format": FORMAT, "taken_at": now, "positions": {str(s): list(p) for s, p in positions.items()},
+            "format": FORMAT, "taken_at": now, "positions": positions,
             "history_url": values.history_url, "postgres": bool(values.database_url),
             "files": {name: entry._asdict() for name, entry in files.items()},
         }  # fmt: skip
@@ -177,12 +178,12 @@ def _remove(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def _databases(values: settings.Settings, place: Path) -> dict[int, Position]:
+def _databases(values: settings.Settings, place: Path) -> snapshot.Known:
     if values.database_url:
         return snapshot.postgres(values.database_url, place / "tables")
     ledger, business = (values.folder / name for name in DATABASES)
     snapshot.sqlite(ledger, [business], place)
-    return snapshot.positions(place / ledger.name)
+    return snapshot.known(place / ledger.name)
 
 
 def _small(values: settings.Settings, place: Path) -> None:
@@ -215,8 +216,8 @@ def _lists_first(path: Path) -> tuple[str, int, str]:
 class _Run:
     """One pass over the growing folders."""
 
-    def __init__(self, source: Path, target: Path, known: dict[str, Entry]) -> None:
-        self.source, self.target, self.known = source, target, known
+    def __init__(self, source: Path, target: Path, known: dict[str, Entry], history: frozenset[str]) -> None:
+        self.source, self.target, self.known, self.history = source, target, known, history
         self.copied = 0
         self._sealed: dict[int, dict[int, archive.SealedSegment]] = {}
 
@@ -226,9 +227,15 @@ class _Run:
         for part in GROWING:
             for path in sorted(_files(self.source / part), key=_lists_first):
                 name = path.relative_to(self.source).as_posix()
-                if path.suffix not in (".tmp", ".new") and path.name not in ("lock", "proofs.lock"):
+                if self._is_wanted(path, part):
                     found[name] = self._one(path, name)
         return found
+
+    def _is_wanted(self, path: Path, part: str) -> bool:
+        """Of history only what the ledger lists: another file is left from a crash and may be written anew."""
+        if part == "history":
+            return path.name in self.history
+        return path.name not in ("lock", "proofs.lock") and not path.name.startswith(".") and path.suffix != ".new"
 
     def _one(self, path: Path, name: str) -> Entry:
         state = path.stat()

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ceguan.store import history
 from ceguan.store.archive import Position
@@ -24,10 +24,26 @@ _LEFT_OUT = {"public.django_migrations", "ledger.version"}
 _BLOCK = 1 << 20
 
 
-def positions(path: Path) -> dict[int, Position]:
-    """How far a copied SQLite ledger has taken in each stream."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-        return {stream: Position(segment, offset) for stream, segment, offset in db.execute("SELECT * FROM position")}
+class Known(NamedTuple):
+    """What a copied ledger knows: how far it has taken in each stream, and the files of sealed history it lists."""
+
+    positions: dict[int, Position]
+    history: frozenset[str]
+
+
+_POSITIONS = 'SELECT stream, segment, "offset" FROM {}position'
+_HISTORY = "SELECT path FROM {}manifest"
+
+
+def known(path: Path) -> Known:
+    """The same of a copied SQLite ledger."""
+    with closing(sqlite3.connect(path)) as db:
+        return _known(db, "")
+
+
+def _known(db: Any, schema: str) -> Known:
+    places = {stream: Position(*place) for stream, *place in db.execute(_POSITIONS.format(schema))}
+    return Known(places, frozenset(name for (name,) in db.execute(_HISTORY.format(schema))))
 
 
 def sqlite(ledger: Path, others: Sequence[Path], folder: Path) -> None:
@@ -61,8 +77,8 @@ def _reader(path: Path) -> sqlite3.Connection:
 # ── PostgreSQL ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def postgres(url: str, folder: Path) -> dict[int, Position]:
-    """Every table of ledger and business data as a file of rows; returns the ledger's positions."""
+def postgres(url: str, folder: Path) -> Known:
+    """Every table of ledger and business data as a file of rows."""
     import psycopg
 
     folder.mkdir()
@@ -74,10 +90,10 @@ def postgres(url: str, folder: Path) -> dict[int, Position]:
             with open(folder / name, "wb") as out, link.cursor().copy(rows) as copied:
                 for block in copied:
                     out.write(block)
-        found = link.execute('SELECT stream, segment, "offset" FROM ledger.position').fetchall()
+        found = _known(link, "ledger.")
         about = {"tables": tables, "months": _months(link), "migrations": _migrations(link)}
     (folder / PG_TABLES).write_text(json.dumps(about))
-    return {stream: Position(segment, offset) for stream, segment, offset in found}
+    return found
 
 
 def into_postgres(url: str, folder: Path) -> None:

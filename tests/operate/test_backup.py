@@ -165,6 +165,21 @@ def test_a_second_run_copies_only_what_is_new(world, tmp_path_factory):
     assert len(list((copy / "snapshots").iterdir())) == 2
 
 
+def test_sealed_history_is_in_a_backup_and_a_file_left_from_a_crash_is_not(world, tmp_path_factory):
+    copy, elsewhere = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("restored")
+    send(world, 0, 3)
+    world.step(time.time())
+    sealed = world.clockwork.store.seal("2026-03", time.time())
+    left = sealed.with_name("2026-04.g001.parquet")
+    for content in ("half", "written anew"):
+        left.write_text(content)
+        assert ceguan("backup", copy, data=world.folder).returncode == 0
+    assert ceguan("restore", copy, data=elsewhere).returncode == 0
+    assert [path.name for path in (elsewhere / "history").iterdir()] == [sealed.name]
+    table = Store(elsewhere).readings([world.city.points["gas_outlet"].series.get(factor="a21026").pk], 2, 0, 1 << 40)
+    assert table.num_rows == 3
+
+
 def test_a_damaged_file_of_the_backup_is_named_and_nothing_is_restored(world, tmp_path_factory):
     copy, elsewhere = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("restored")
     send(world, 0, 40)
