@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shutil
 import tempfile
@@ -112,3 +114,18 @@ def pytest_sessionfinish(session, exitstatus) -> None:
     if os.environ.get("CI") == "true" and exitstatus == 0 and reporter and reporter.stats.get("skipped"):
         session.exitstatus = 1
         reporter.write_line("CI=true: nothing may be left out, and tests were skipped")
+
+
+@pytest.fixture
+def judge(tmp_path, capfd):
+    """Run `ceguan evaluate VERB` on the text of a CSV; gives (exit code, rows, standard error)."""
+    from ceguan.cli import main
+
+    def go(verb, text, *options):
+        path = tmp_path / "in.csv"
+        path.write_text(text, encoding="utf-8")
+        code = main(["evaluate", verb, str(path), *options])
+        out, err = capfd.readouterr()
+        return code, list(csv.DictReader(io.StringIO(out))), err
+
+    return go

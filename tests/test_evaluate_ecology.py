@@ -2,26 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import pytest
-
-from ceguan.cli import main
-
-
-@pytest.fixture
-def judge(tmp_path, capfd):
-    """Run a verb on the text of a CSV; gives (exit code, rows, standard error)."""
-
-    def go(verb, text, *options):
-        path = tmp_path / "in.csv"
-        path.write_text(text, encoding="utf-8")
-        code = main(["evaluate", verb, str(path), *options])
-        out, err = capfd.readouterr()
-        return code, list(csv.DictReader(io.StringIO(out))), err
-
-    return go
 
 
 def test_ecological_quality_with_its_class_and_change_is_marked_unsure(judge):

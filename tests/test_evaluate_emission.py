@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,20 +10,6 @@ from ceguan.cli import main
 
 BOILER = ("--standard", "GB 13271", "--category", "新建 燃煤锅炉", "--label", "start")
 PLANT = ("--standard", "GB 18918", "--category", "城镇污水处理厂 一级A标准", "--label", "start")
-
-
-@pytest.fixture
-def judge(tmp_path, capfd):
-    """Run a verb on the text of a CSV; gives (exit code, rows, standard error)."""
-
-    def go(verb, text, *options):
-        path = tmp_path / "in.csv"
-        path.write_text(text, encoding="utf-8")
-        code = main(["evaluate", verb, str(path), *options])
-        out, err = capfd.readouterr()
-        return code, list(csv.DictReader(io.StringIO(out))), err
-
-    return go
 
 
 def test_an_hour_of_flue_gas_is_converted_compared_and_explained(judge):

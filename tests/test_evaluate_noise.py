@@ -2,27 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import pyarrow.parquet as pq
 import pytest
-
-from ceguan.cli import main
-
-
-@pytest.fixture
-def judge(tmp_path, capfd):
-    """Run a verb on the text of a CSV; gives (exit code, rows, standard error)."""
-
-    def go(verb, text, *options):
-        path = tmp_path / "in.csv"
-        path.write_text(text, encoding="utf-8")
-        code = main(["evaluate", verb, str(path), *options])
-        out, err = capfd.readouterr()
-        return code, list(csv.DictReader(io.StringIO(out))), err
-
-    return go
 
 
 def a_day(day=60, night=50, station="一号", zone="2", month="2026-06"):

@@ -19,6 +19,7 @@ from ceguan.science import (
     air_period,
     air_state,
     cems,
+    comparison,
     ecology,
     emissions,
     groundwater,
@@ -34,7 +35,7 @@ from ceguan.science import (
     water_sources,
 )
 from ceguan.standards import calendar
-from ceguan.standards.tables import EmissionLimit, MonitorCheck, RadiationBackground, rows
+from ceguan.standards.tables import EmissionLimit, RadiationBackground, rows
 from ceguan.words import Label
 
 YEAR = {"so2_24h": 10, "no2_24h": 20, "co_24h": 0.8, "o3_8h": 90, "pm10_24h": 40, "pm25_24h": 36}
@@ -272,14 +273,11 @@ def _substituted() -> Example:
 
 
 def _comparison() -> Example:
-    row = next(r for r in rows(MonitorCheck) if (r.standard, r.item, r.low) == ("HJ 355-2019", "COD", 30))
-    return Example(
-        Label("实际水样 50 mg/L，仪器 58 mg/L", "sample 50 mg/L, monitor 58 mg/L"),
-        Label(
-            f"相对误差 16%，允许 {row.limit:g}%（{row.cite}），合格",
-            f"relative error 16 %, {row.limit:g} % allowed: passed",
-        ),
+    found = comparison.wastewater("COD", np.full(3, 50.0), np.array([58.0, 66, 55]), WATER_DAY)
+    given = Label(
+        "三对 COD：实验室 50，仪器 58、66、55 mg/L", "three pairs of COD: laboratory 50, monitor 58, 66, 55 mg/L"
     )
+    return Example(given, found.explain())
 
 
 def _filled_water() -> Example:
