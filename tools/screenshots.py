@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 SIZES = {"1366": (1366, 768), "390": (390, 844)}
 FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 ASKED = "YL-G032"
-"""The outlet whose device the platform asks for what a cut line kept back (simulate/faults.toml, line-cut)."""
+"""The outlet whose device (of edition 2005) the platform asks for what a cut line kept back (faults.toml)."""
 PAGES = {  # name → (account or "", address)
     "public": ("", "/"),
     "sign-in": ("", "/sign-in/"),
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--address", default="http://127.0.0.1:8212")
     parser.add_argument("--only", default="")
     args = parser.parse_args()
-    mn = device_number(ASKED, False)
+    mn = device_number(ASKED, old=True)
     passwords = {user.username: user.password for user in demo_users()}
     out = ROOT / "docs" / "screenshots"
     out.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import math
 import pytest
 
 from ceguan.intake import keys
+from ceguan.intake.hj212.frame import encode
 from ceguan.registry.models import Device, Maintenance, PermitLimit, Series
 from ceguan.store import LedgerTakenError, RecordKind
 from ceguan.watch import findings
@@ -108,6 +109,16 @@ def test_a_broken_frame_is_counted_for_its_device(world):
     world.step(T0 + HOUR + 60)
     assert world.store.bad_frames().select(["mn", "error"]).to_pylist() == [{"mn": "MNAIR", "error": "crc"}]
     assert world.store.device_days("2026-03-10", "2026-03-10")["bad"].to_pylist() == [1]
+
+
+def test_a_frame_whose_key_was_entered_later_is_no_refused_one(world):
+    key = "0123456789abcdef"
+    area = {"a34004": {"Avg": "30"}}
+    raw = encode(st="22", cn="2061", mn="MNAIR", flag=9, datatime="20260310080000", factors=area, key=key.encode())
+    world.append(RecordKind.BAD, T0 + HOUR, raw)
+    keys.enter(Device.objects.get(mn="MNAIR"), key, world.city.users["admin"], "入网", T0 + HOUR)
+    world.step(T0 + HOUR + 60)
+    assert world.store.bad_frames()["error"].to_pylist() == ["encrypted"]
 
 
 def test_the_day_of_a_device_counts_frames_items_and_what_came_late(world):
