@@ -19,6 +19,7 @@ PAGES = (
     "export",
     "verdict",
     "intake",
+    "evidence",
     "talk",
     "forward",
     "work",

@@ -28,7 +28,7 @@ from ceguan.pulse import LOOK_AROUND_SECONDS, STALE_SECONDS, clock_synchronised,
 from ceguan.registry import rights
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
-from ceguan.store import Record, RecordKind, RecordNotFoundError
+from ceguan.store import Record, RecordKind, RecordNotFoundError, archive, proofs
 from ceguan.watch import fill
 from ceguan.watch.models import PointStatus
 from ceguan.web import series
@@ -107,6 +107,7 @@ def status(request: HttpRequest) -> HttpResponse:
         "total": len(found),
         "page": Paginator(found, ROWS).get_page(request.GET.get("page")),
         "health": _health(),
+        "heads": _heads(),
         "now": now,
         **tabs(request, "status", now),
     }
@@ -139,6 +140,15 @@ class DeviceRow(NamedTuple):
     @property
     def searched(self) -> str:
         return f"{self.device.mn} {self.device.point.code} {self.device.point.name_zh}".casefold()
+
+
+class SealedHead(NamedTuple):
+    """Where the sealed part of a stream ends. `proved`: every sealed segment has its proof line."""
+
+    stream: int
+    segment: int
+    sha256: str
+    proved: bool
 
 
 def _devices(request: HttpRequest, now: float) -> list[DeviceRow]:
@@ -216,6 +226,17 @@ def _relay(said: dict[str, Any], real: float) -> dict[str, Any]:
     """A gateway machine as its relay last told the centre; `silent`: longer ago than a heart may stand still."""
     age = max(0.0, real - float(said.get("real", 0)))
     return said | {"age": age, "silent": not said.get("running") or age > STALE_SECONDS + LOOK_AROUND_SECONDS}
+
+
+def _heads() -> list[SealedHead]:
+    """The last sealed segment of each archive stream: what to compare with what was noted elsewhere."""
+    folder = store().archive
+    found = ((stream, archive.sealed_segments(folder, stream)) for stream in archive.streams(folder))
+    return [
+        SealedHead(stream, lines[-1].segment, lines[-1].sha256, len(proofs.lines(folder, stream)) == len(lines))
+        for stream, lines in found
+        if lines
+    ]
 
 
 # ── waiting, adoption ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -353,6 +374,7 @@ def device(request: HttpRequest) -> HttpResponse:
         "fills": _fills(found),
         "filling": settings.CEGUAN.fill_gaps,
         "may_adopt": rights.can(request.user, "adopt", found.point),
+        "may_prove": rights.can(request.user, "evidence", found.point),
         "error": error,
     }
     return render(request, "intake/device.html", context, status=422 if error else 200)
