@@ -10,6 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is, not whether a law holds.
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 ROOT = Path(__file__).parents[1]
 TRUTH = Path(os.environ.get("CEGUAN_TRUTH", ROOT.parent / "shared" / "truth"))

@@ -304,5 +304,5 @@ def _ranked(tier: NDArray[np.int8], over: Floats, top: int) -> tuple[NDArray[np.
             np.minimum(kept, sinking, out=sinking)
     held = np.array(best)
     item = np.where(held > 0, last - (held & 0xFF), -1).astype(np.int8)
-    multiple = np.where(item >= 0, over[np.maximum(item, 0), np.arange(tier.shape[1])], np.nan)
-    return item, multiple
+    multiple = over[np.maximum(item, 0), np.arange(tier.shape[1])]
+    return item, np.where((item >= 0) & (multiple > 0), multiple, np.nan)  # over by less than a float can say: none
