@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -362,9 +363,19 @@ def restore(values: settings.Settings, folder: Path, taken: Taken, until: float 
         positions = {int(s): Position(*place) for s, place in taken.content["positions"].items()}
         cut(values.folder / "archive", positions, until)
     if values.database_url:
+        _point_to(values)
         operate.setup()
         Ledger(values.folder / DATABASES[0], values.database_url).close()  # makes its tables
         snapshot.into_postgres(values.database_url, taken.place / "tables")
+
+
+def _point_to(values: settings.Settings) -> None:
+    """A restored settings file names the database restored into, never the one the backup was taken from."""
+    path = values.folder / "ceguan.toml"
+    if path.is_file():
+        line = f"database_url = {json.dumps(values.database_url)}"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"(?m)^\s*database_url\s*=.*$", lambda _: line, text), encoding="utf-8")
 
 
 def _check(path: Path, entry: Entry) -> None:
@@ -460,7 +471,7 @@ def _prefix(file: Any, size: int) -> str:
 def _copy_prefix(source: Path, target: Path, size: int) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(source, "rb") as file, open(target, "xb") as out:
-        if source.name == "secret.key":
+        if source.name in ("secret.key", "ceguan.toml"):
             os.fchmod(out.fileno(), 0o600)
         while size > 0 and (block := file.read(min(size, BLOCK))):
             out.write(block)

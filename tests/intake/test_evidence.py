@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ceguan.intake import evidence
-from ceguan.intake.evidence import PackError, Request, verify
+from ceguan.intake.evidence import Noted, PackError, Request, verify
 from ceguan.registry.models import Device
-from ceguan.store import ArchiveWriter, RecordKind, archive
+from ceguan.store import ArchiveWriter, RecordKind, archive, proofs
 from tests.watch.world import HOUR, World, at
 
 NOON = at("2026-03-10 12:00")
@@ -202,6 +202,18 @@ def test_frames_that_are_not_sealed_yet_are_said_to_be_so(world, tmp_path):
     assert still_open
     assert all(int(ref.split("-")[1]) in (number, 0) for ref in still_open)
     assert "尚未封存" in run(path).stdout
+
+
+def test_what_a_head_noted_of_a_segment_still_open_vouches_for_its_frames(world, tmp_path):
+    head = proofs.head(world.folder / "archive", 0)
+    noted = [Noted("2026-03-11T00:00:00+00:00", 7, "0" * 64, head)]
+    request = Request(MN, NOON, NOON + 30 * HOUR, NOON + 31 * HOUR, "移送", "analyst", segments=True)
+    content = evidence.make(world.clockwork.store, Device.objects.get(mn=MN), request, noted, "sha256")
+    assert problems(content, tmp_path) == []
+    files = verify.unpack(content)
+    name = f"segments/0000/{head.open_segment:07d}.seg"
+    files[name] = files[name].replace(b"w21003-Avg=1.25", b"w21003-Avg=9.25")
+    assert [text for text in problems(sealed_again(files), tmp_path) if "noted_heads.json" in text]
 
 
 def test_a_stretch_without_anything_and_one_that_ends_before_it_begins_are_refused(world):

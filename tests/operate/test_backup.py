@@ -257,10 +257,12 @@ def test_a_platform_on_postgresql_is_backed_up_and_restored_into_an_empty_databa
         link.execute(
             "INSERT INTO registry_region (code, name_zh, name_en, path) VALUES ('99', '云\t省\\', 'Yun', '/99/')"
         )
-    done = ceguan("backup", copy, data=folder, CEGUAN_DATABASE_URL=here)
+    (folder / "ceguan.toml").write_text(f'bureau_name = "某局"\ndatabase_url = "{here}"\n')
+    done = ceguan("backup", copy, data=folder)
     assert done.returncode == 0, done.stderr
     done = ceguan("restore", copy, data=elsewhere, CEGUAN_DATABASE_URL=there)
     assert done.returncode == 0, done.stderr
+    assert (elsewhere / "ceguan.toml").read_text() == f'bureau_name = "某局"\ndatabase_url = "{there}"\n'
     tables = ("ledger.reading", "ledger.latest", "registry_region")
     for table in tables:
         found = [rows_of(url, table) for url in (here, there)]

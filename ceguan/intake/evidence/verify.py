@@ -190,7 +190,7 @@ def check_chain(files: Files, found: Found) -> dict[str, Chain]:
 
 def check_heads(files: Files, chains: dict[str, Chain], found: Found) -> None:
     """Heads that the platform noted in its audit trail on earlier days must lie in these chains."""
-    noted = json.loads(files["noted_heads.json"])
+    noted, covered = json.loads(files["noted_heads.json"]), 0
     for one in noted:
         head, chain = one["head"], chains.get(f"{one['head']['stream']:04d}")
         if chain is None:
@@ -204,6 +204,17 @@ def check_heads(files: Files, chains: dict[str, Chain], found: Found) -> None:
                 f"{one['at']} 记下的链头不在链中",
                 f"the head noted at {one['at']} is not in the chain",
             )
+        name = f"segments/{head['stream']:04d}/{head['open_segment']:07d}.seg"
+        if name in files and sha256(files[name][: head["open_bytes"]]) != head["open_sha256"]:
+            found.wrong(
+                "noted_heads.json", f"{name} 的开头与 {one['at']} 记下的不同", "the segment began otherwise then"
+            )
+        covered += name in files
+    if covered:
+        found.note(
+            f"{covered} 个链头在封存之前已记下包中整段开头的 SHA-256，相符与否已核",
+            f"{covered} heads had noted the beginning of a segment in this pack: checked",
+        )
     found.note(
         f"曾记下的链头 {len(noted)} 个，须与平台之外保存的链头比对",
         f"{len(noted)} heads noted: compare them with those kept outside the platform",
