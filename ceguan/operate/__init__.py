@@ -13,7 +13,7 @@ from ceguan import settings
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
-    from ceguan.operate import migrate_store
+    from ceguan.operate import doctor, migrate_store
 
     _verb(verbs, "setup", "建立数据目录和业务库（可重复执行）", lambda args: setup())
     serve = _verb(verbs, "serve", "一条命令启动网关、时钟和网页，Ctrl-C 停止", _serve)
@@ -32,6 +32,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     accounts = _verb(verbs, "accounts", "列出账号；--password 改口令", _accounts)
     accounts.add_argument("--password", metavar="用户名", help="改这个账号的口令")
     migrate_store.add_parser(verbs)
+    doctor.add_parser(verbs)
     _verb(verbs, "audit", "核验留痕链：审计记录与案件事件", lambda args: _audit())
 
 

@@ -353,6 +353,12 @@ def _connected(address: str) -> Any:
             ray.shutdown()
 
 
+def nodes(values: Any) -> int:
+    """Machines of the Ray cluster that are up. Raises what Ray raises when it cannot be reached."""
+    with _connected(values.ray_address or "auto") as ray:
+        return sum(bool(node["Alive"]) for node in ray.nodes())
+
+
 def driver(values: Any) -> Driver:
     """As the settings say. Raises ValueError for a `compute` that is neither local nor ray."""
     if values.compute not in ("local", "ray"):

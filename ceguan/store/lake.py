@@ -163,3 +163,15 @@ def of(data: Path, url: str, bound: int) -> Lake:
     if parts.scheme != "s3" or not parts.netloc:
         raise HistoryError(f"history_url 应为目录，或 s3://桶/前缀?endpoint_override=主机:端口，得到 {url!r}")
     return Lake(str(data / "history-cache"), url, bound)
+
+
+def probe(lake: Lake, name: str, content: bytes) -> None:
+    """Write a small file where the history lies, read it back, remove it. Raises HistoryError."""
+    with _said(lake.url or lake.folder, name):
+        system, prefix = _system(lake.url) if lake.url else (fs.LocalFileSystem(), lake.folder)
+        with system.open_output_stream(f"{prefix}/{name}") as target:
+            target.write(content)
+        with system.open_input_stream(f"{prefix}/{name}") as source:
+            if source.read() != content:
+                raise OSError("读回的不是写入的")
+        system.delete_file(f"{prefix}/{name}")
