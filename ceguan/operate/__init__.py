@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ceguan import settings
+from ceguan.words import ROLES
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -29,8 +30,11 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     demo.add_argument("--speed", type=float, default=1.0, help="时间倍速，默认 1")
     demo.add_argument("--days", type=int, default=90, help="历史天数，默认 90")
     demo.add_argument("--seed", type=int, default=7, help="随机种子，默认 7")
-    accounts = _verb(verbs, "accounts", "列出账号；--password 改口令", _accounts)
+    accounts = _verb(verbs, "accounts", "列出账号；--password 改口令，--add 建账号", _accounts)
     accounts.add_argument("--password", metavar="用户名", help="改这个账号的口令")
+    accounts.add_argument("--add", metavar="用户名", help="建一个账号；口令从终端或标准输入读取")
+    accounts.add_argument("--role", choices=[str(role) for role in ROLES], help="新账号的角色")
+    accounts.add_argument("--region", metavar="代码", help="新账号的辖区；领导和管理员可省略，即全部")
     migrate_store.add_parser(verbs)
     doctor.add_parser(verbs)
     _verb(verbs, "audit", "核验留痕链：审计记录与案件事件", lambda args: _audit())
@@ -86,6 +90,8 @@ def _accounts(args: argparse.Namespace) -> int:
     _django()
     from ceguan.registry.models import User
 
+    if args.add:
+        return _add_account(args.add, args.role, args.region)
     if not args.password:
         for user in User.objects.order_by("username"):
             note = "仍用演示口令" if user.demo_password else ""
@@ -95,7 +101,38 @@ def _accounts(args: argparse.Namespace) -> int:
     if user is None:
         print(f"没有名为 {args.password} 的账号；用 ceguan accounts 查看", file=sys.stderr)
         return 2
-    return _change_password(user, getpass.getpass("新口令：") if sys.stdin.isatty() else sys.stdin.readline().strip())
+    return _change_password(user, _typed_password())
+
+
+def _typed_password() -> str:
+    return getpass.getpass("新口令：") if sys.stdin.isatty() else sys.stdin.readline().strip()
+
+
+def _add_account(name: str, role: str | None, region: str | None) -> int:
+    """A new person; the password as strict as on the pages. In the audit trail as done by the operator."""
+    from django.db import transaction
+
+    from ceguan import clock
+    from ceguan.registry import audit
+    from ceguan.registry.models import Region, User
+
+    place = Region.objects.filter(code=region).first() if region else None
+    problems = (
+        (not role, "请用 --role 说明角色"),
+        (User.objects.filter(username=name).exists(), f"已有名为 {name} 的账号"),
+        (bool(region) and place is None, f"没有代码为 {region} 的辖区"),
+    )
+    if found := next((text for wrong, text in problems if wrong), None):
+        print(found, file=sys.stderr)
+        return 2
+    with transaction.atomic():
+        user = User(username=name, role=role, region=place)
+        if code := _change_password(user, _typed_password()):
+            return code
+        audit.record(
+            None, "account.add", f"user:{name}", "本机操作员建立", {"role": role, "region": region}, clock.now()
+        )
+    return 0
 
 
 def _change_password(user: Any, password: str) -> int:
@@ -110,7 +147,7 @@ def _change_password(user: Any, password: str) -> int:
     user.set_password(password)
     user.demo_password = user.must_change_password = False
     user.save()
-    print(f"{user.username} 的口令已改")
+    print(f"{user.username} 的口令已设")
     return 0
 
 

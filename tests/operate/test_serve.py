@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ceguan.registry.models import User
+from ceguan.registry.models import AuditEvent, User
 
 
 def ceguan(*arguments, data, **environ):
@@ -47,6 +47,24 @@ def test_a_weak_new_password_is_refused_and_the_old_one_stays(city):
     done = subprocess.run(command, env=variables, input="12345\n", capture_output=True, text=True, timeout=180)
     assert done.returncode == 2
     assert User.objects.get(username="duty").check_password("云澜-测试-2026")
+
+
+def test_the_first_account_of_an_installation_is_made_on_the_command_line(city, data):
+    """With a role, a good password, and an event in the audit trail."""
+
+    def add(*arguments, password="云澜-安装-2026"):  # noqa: S107  a test's
+        command = [sys.executable, "-m", "ceguan", "accounts", *arguments]
+        return subprocess.run(command, input=f"{password}\n", capture_output=True, text=True, timeout=60)
+
+    assert add("--add", "root1").returncode == 2, "without a role"
+    assert add("--add", "root1", "--role", "admin", password="12345").returncode == 2
+    assert not User.objects.filter(username="root1").exists()
+    assert add("--add", "root1", "--role", "admin", "--region", "77").returncode == 2
+    done = add("--add", "root1", "--role", "admin")
+    assert done.returncode == 0, done.stderr
+    assert add("--add", "root1", "--role", "admin").returncode == 2, "there is one"
+    assert User.objects.get(username="root1").check_password("云澜-安装-2026")
+    assert AuditEvent.objects.filter(action="account.add", subject="user:root1").exists()
 
 
 def test_version_and_help_speak():
