@@ -37,7 +37,6 @@ START, END = history.month_span(MONTHS[0])[0], history.month_span(MONTHS[-1])[1]
 COLUMNS = ("so2_1h", "no2_1h", "co_1h", "o3_1h", "pm10_1h", "pm25_1h")
 ROWS_A_STATION = 8760 * len(COLUMNS)
 STATIONS_A_CITY = 5
-RUNS = 3
 
 
 def figure(name: str, value: float, unit: str, conditions: str) -> None:
@@ -113,10 +112,10 @@ def cluster(workers: int) -> Iterator[str]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
     import ray
 
-    address = ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error",
+    context = ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error",
                        object_store_memory=2 << 30)  # fmt: skip
     try:
-        yield str(address["gcs_address"])
+        yield str(context.address_info["gcs_address"])
     finally:
         ray.shutdown()
 
@@ -129,12 +128,12 @@ def size(lake: Lake) -> int:
     return sum((Path(lake.folder) / month).stat().st_size for month in MONTHS)
 
 
-def bench_local(lake: Lake, small: Lake | None) -> dict[str, Any]:
+def bench_local(lake: Lake, small: Lake | None, runs: int) -> dict[str, Any]:
     best: dict[str, float] = {}
     busy: dict[str, float] = {}
     rows: dict[str, int] = {}
     answers: dict[str, Any] = {}
-    for _ in range(RUNS):
+    for _ in range(runs):
         for name, one in (("whole", lake), ("small", small)):
             if one is not None:
                 used = time.process_time()
@@ -143,22 +142,22 @@ def bench_local(lake: Lake, small: Lake | None) -> dict[str, Any]:
                 busy[name] = min(time.process_time() - used, busy.get(name, took * 99))
     threads, wide = len(os.sched_getaffinity(0)), size(lake) / rows["whole"]
     conditions = (
-        f"{rows['whole']} hourly rows, {wide:.2f} bytes/row, {threads} threads, best of {RUNS}, "
+        f"{rows['whole']} hourly rows, {wide:.2f} bytes/row, {threads} threads, best of {runs}, "
         f"{busy['whole']:.2f} processor seconds, load of the machine {os.getloadavg()[0]:.1f}"
     )
     figure("full evaluation from Parquet, in process", rows["whole"] / best["whole"] / 1e6, "M rows/s", conditions)
     if small is not None:
         growth = best["whole"] / best["small"] / (rows["whole"] / rows["small"])
         figure(
-            "growth against linear", growth, "×", f"{rows['small']} → {rows['whole']} rows, interleaved, best of {RUNS}"
+            "growth against linear", growth, "×", f"{rows['small']} → {rows['whole']} rows, interleaved, best of {runs}"
         )
     return answers["whole"]
 
 
-def bench_ray(lake: Lake, expected: dict[str, Any]) -> None:
+def bench_ray(lake: Lake, expected: dict[str, Any], runs: int) -> None:
     best: dict[int, float] = {}
     equal = True
-    for _ in range(RUNS):
+    for _ in range(runs):
         for workers in (1, 2):
             with cluster(workers) as address:
                 on = Ray(address)
@@ -167,7 +166,7 @@ def bench_ray(lake: Lake, expected: dict[str, Any]) -> None:
                 took, rows, answers = run(lake, on)
             best[workers] = min(took, best.get(workers, took))
             equal &= same(answers, expected)
-    conditions = f"{rows} hourly rows, cluster up, interleaved, best of {RUNS}; same answers as in process: {equal}"
+    conditions = f"{rows} hourly rows, cluster up, interleaved, best of {runs}; same answers as in process: {equal}"
     for workers, took in best.items():
         figure(f"full evaluation on Ray, {workers} worker(s)", took, "s", conditions)
     figure("Ray, 2 workers against 1", best[1] / best[2], "×", conditions)
@@ -178,14 +177,15 @@ def main() -> None:
     flags.add_argument("--rows", type=int, default=10_000_000)
     flags.add_argument("--folder", type=Path, help="where the generated history is kept")
     flags.add_argument("--no-ray", action="store_true")
+    flags.add_argument("--runs", type=int, default=3, help="of which the best counts")
     args = flags.parse_args()
     with tempfile.TemporaryDirectory(prefix="ceguan-bench-") as scratch:
         folder = args.folder or Path(scratch)
         lake = make(folder, args.rows)
         small = make(folder, 10_000_000) if args.rows > 20_000_000 else None
-        answers = bench_local(lake, small)
+        answers = bench_local(lake, small, args.runs)
         if not args.no_ray:
-            bench_ray(lake, answers)
+            bench_ray(lake, answers, args.runs)
     figure("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, "GB", "this process")
 
 

@@ -10,6 +10,7 @@ takes everything in with `Store.ledger.batch()`. Reading: everybody, through the
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import threading
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import orjson
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ceguan import settings
 from ceguan.store import archive, columns, lake, query, sealed
@@ -176,6 +177,22 @@ class Store:
         "all": every version, READING_COLUMNS only. `as_of`: only what had been received and decided by then.
         """
         return query.readings(self._db, self.history, series, kind, start, end, as_of, versions)
+
+    def matrix(
+        self, series: ArrayLike, kind: int, start: int, end: int, step: int = 3600, *, as_of: float | None = None
+    ) -> query.Matrix:
+        """Values in force of many series as one dense array: `series` (places, factors), negative = none → values
+        (places, cells, factors), a cell for each `step` seconds of [start, end). Of several readings in a cell the last
+        one counts. Budget: 300 places × 744 hours × 6 factors of a sealed month ≤ 300 ms warm."""
+        wanted = np.asarray(series, np.int64)
+        return query.matrix(self._db, self.history, wanted, kind, int(start), int(end), step, as_of)
+
+    def thinned(
+        self, series: int, kind: int, start: float, end: float, points: int, *, as_of: float | None = None
+    ) -> pa.Table:
+        """As `readings` in force of one series, but at most `points` rows that draw the same line (see `thin`); never
+        more than a month is held at once. Budget: a year of minutes ≤ 1 s."""
+        return query.thinned(self._db, self.history, series, kind, math.ceil(start), math.ceil(end), points, as_of)
 
     def latest(self, series: Sequence[int] | None = None, kind: int | None = None) -> pa.Table:
         """The newest reading of each series and kind (columns as `readings`), sorted (series, kind); None = all."""

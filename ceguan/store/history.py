@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from ceguan.store import columns
 from ceguan.store.lake import Lake
 from ceguan.words import BEIJING, READING_COLUMNS, beijing
 
 ROW_GROUP = 128 * 1024
+VALUES = columns.schema("series ts value")
+"""What a matrix is made of."""
 _local = threading.local()
 
 
@@ -117,6 +121,34 @@ def scan(
         sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM {rows} WHERE {" AND ".join(conditions)}
                   ORDER BY series, kind, ts, ver"""
         return columns.absent_as_nan(_readings(sql, arguments))
+
+
+def values(
+    lake: Lake,
+    files: Sequence[str],
+    series: NDArray[np.int64],
+    kind: int,
+    start: int,
+    end: int,
+    recv: float | None = None,
+) -> pa.Table:
+    """(series, ts, value) of many series in sealed files, as VALUES, sorted (series, ts, ver) within each file."""
+    if not files or not len(series):
+        return VALUES.empty_table()
+    known = "" if recv is None else "AND recv <= ?"
+    parts = []
+    for file in files:  # each is sorted already: nothing is sorted again
+        source = Source(lake, [file], series=(series[0], series[-1]), kind=(kind, kind), ts=(start, end - 1))
+        with source as rows:
+            sql = f"""SELECT series, ts, value FROM {rows}
+                      WHERE series BETWEEN ? AND ? AND kind = ? AND ts >= ? AND ts < ? {known}"""
+            limits = [int(series[0]), int(series[-1]), kind, start, end, *([] if recv is None else [recv])]
+            found = duck().sql(sql, params=limits).to_arrow_table()
+        have = found["series"].to_numpy()
+        if int(series[-1]) - int(series[0]) >= len(series):  # not every series in between was asked for
+            found = found.filter(pa.array(np.isin(have, series)))
+        parts.append(columns.absent_as_nan(found.cast(VALUES)))
+    return pa.concat_tables(parts)
 
 
 def newest_of(lake: Lake, files: Sequence[str], keys: pa.Table) -> list[tuple[Any, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import orjson
@@ -58,6 +58,88 @@ def readings(
     if decided is None:
         return found
     return in_force(newest(found, ("series", "ts")), decided)
+
+
+class Matrix(NamedTuple):
+    """Values in force as an array (places, cells, factors), NaN = none; `ts` begin of each cell [UTC epoch s]."""
+
+    values: NDArray[np.float64]
+    ts: NDArray[np.int64]
+
+
+def matrix(
+    db: Database,
+    lake: Lake,
+    series: NDArray[np.int64],
+    kind: int,
+    start: int,
+    end: int,
+    step: int,
+    as_of: float | None,
+) -> Matrix:
+    """See `Store.matrix`."""
+    wanted = np.unique(series[series >= 0])
+    with snapshot(db):
+        files = _files(db, start, end)
+        hot = _hot_values(db, wanted.tolist(), kind, start, end, as_of)
+        decided = decisions(db, wanted.tolist(), kind, start, end, as_of)
+    cells = -((start - end) // step)
+    grid = np.full((len(wanted), cells), np.nan)
+    time = np.full(grid.shape, -1, np.int64)  # of the reading in each cell; -1 = no reading
+    for found in (history.values(lake, files, wanted, kind, start, end, as_of), hot):
+        if found.num_rows:
+            _place(found, wanted, start, step, grid, time)
+    _decide(decided, wanted, grid, time)
+    place = np.searchsorted(wanted, series)
+    picked = (
+        grid[np.minimum(place, max(len(wanted) - 1, 0))] if len(wanted) else np.full((*series.shape, cells), np.nan)
+    )
+    picked[series < 0] = np.nan
+    return Matrix(picked.transpose(0, 2, 1), np.arange(start, end, step, dtype=np.int64))
+
+
+def _place(
+    found: pa.Table, wanted: NDArray[np.int64], start: int, step: int, grid: NDArray[Any], time: NDArray[Any]
+) -> None:
+    """Readings (sorted by series, ts, ver) into their cells; of several in a cell the last one counts."""
+    series, ts, value = (found[name].to_numpy() for name in ("series", "ts", "value"))
+    cell = np.searchsorted(wanted, series) * grid.shape[1] + (ts - start) // step
+    last = np.append(cell[1:] != cell[:-1], True)
+    if not last.all():
+        cell, ts, value = cell[last], ts[last], value[last]
+    grid.ravel()[cell], time.ravel()[cell] = value, ts
+
+
+def _decide(decided: pa.Table, wanted: NDArray[np.int64], grid: NDArray[Any], time: NDArray[Any]) -> None:
+    """What decisions leave in force; of several the last one holds."""
+    received = {number: grid[number].copy() for number in np.searchsorted(wanted, decided["series"].to_numpy())}
+    for row in decided.to_pylist():
+        number = int(np.searchsorted(wanted, row["series"]))
+        hit = (time[number] >= row["ts_from"]) & (time[number] < row["ts_to"])
+        left = {"invalidate": np.nan, "substitute": row["value"]}.get(row["action"], received[number][hit])
+        grid[number, hit] = left
+
+
+def _hot_values(db: Database, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None) -> pa.Table:
+    """(series, ts, value) of the ledger, sorted (series, ts, ver)."""
+    known = "" if as_of is None else "AND recv <= ?"
+    limits = (kind, start, end, *(() if as_of is None else (as_of,)))
+    sql = f"""SELECT series, ts, value FROM reading
+              WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? {known} ORDER BY ts, ver"""
+    return columns.table(history.VALUES, db.of_each(sql, series, limits))
+
+
+def thinned(
+    db: Database, lake: Lake, series: int, kind: int, start: int, end: int, points: int, as_of: float | None
+) -> pa.Table:
+    """See `Store.thinned`."""
+    parts = [
+        thin(readings(db, lake, [series], kind, low, high, as_of, "force"), points)
+        for _, low, high in history.months(start, end)
+    ]
+    if not parts:
+        return readings(db, lake, [series], kind, start, end, as_of, "force")
+    return thin(pa.concat_tables(parts).combine_chunks(), points)
 
 
 def latest(db: Database, series: Sequence[int] | None, kind: int | None) -> pa.Table:

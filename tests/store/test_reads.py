@@ -1,0 +1,75 @@
+"""Reads of many series or long spans: a dense matrix, a line of few points – the same values as `readings`."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ceguan.store import Decision, Store
+from tests.store.conftest import APRIL, HOUR, MARCH, NAN, add, reading
+
+START, END = APRIL - 24 * HOUR, APRIL + 24 * HOUR
+SERIES = np.array([[5, 2, -1], [9, 5, 7]])  # one asked for twice, one that nobody has
+ROWS = st.lists(st.tuples(st.sampled_from([2, 5, 9]), st.integers(0, 47), st.sampled_from([NAN, 1.0, 2.0, 3.0])))
+DECIDED = st.lists(
+    st.tuples(
+        st.sampled_from([2, 5, 9]),
+        st.integers(0, 47),
+        st.integers(1, 9 * HOUR),
+        st.sampled_from(["keep", "invalidate", "substitute", "exempt"]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(first=ROWS, late=ROWS, decided=DECIDED, sealed=st.booleans(), known=st.sampled_from([None, APRIL, APRIL + 9000]))
+def test_a_matrix_holds_what_readings_say(
+    first: list[Any], late: list[Any], decided: list[Any], sealed: bool, known: float | None
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database="", history="") as store:
+        add(store, reading(1, START, 1.0), *(reading(s, START + h * HOUR, v) for s, h, v in first))
+        if sealed:
+            store.seal("2026-03", 1.0)
+        add(store, *(reading(s, START + h * HOUR, v, recv=APRIL + 8000) for s, h, v in late))
+        with store.ledger.batch() as batch:
+            for n, (s, h, length, action) in enumerate(decided):
+                begin = START + h * HOUR + (n % 2) * 60
+                what = 42.5 if action == "substitute" else None
+                at = APRIL + 5000.0 * (n % 3)
+                batch.add_decision(Decision(s, 2, begin, begin + length, action, "我", at, "试", n, value=what))
+        expected = np.full((2, 48, 3), NAN)
+        for place, factor in np.argwhere(SERIES >= 0).tolist():
+            table = store.readings([int(SERIES[place, factor])], 2, START, END, as_of=known)
+            hours = (table["ts"].to_numpy() - START) // HOUR
+            expected[place, hours, factor] = table["value_in_force"].to_numpy()
+        found = store.matrix(SERIES, 2, START, END, as_of=known)
+        np.testing.assert_array_equal(found.values, expected)
+        assert (found.ts[0], found.ts[-1], len(found.ts)) == (START, END - HOUR, 48)
+
+
+def test_a_matrix_of_nothing_is_empty_cells(store: Store) -> None:
+    assert store.matrix([[-1]], 2, START, END).values.shape == (1, 48, 1)
+    assert np.isnan(store.matrix([[3, 4]], 2, START, END).values).all()
+    assert store.matrix(np.zeros((0, 6)), 2, START, END).values.shape == (0, 48, 6)
+
+
+def test_a_long_line_of_few_points_keeps_extremes_gaps_and_both_ends(store: Store) -> None:
+    values = np.sin(np.arange(3000) / 50)
+    values[1234], values[2345], values[2000:2010] = 99.0, -99.0, np.nan
+    add(store, *(reading(1, MARCH + i * HOUR, float(value)) for i, value in enumerate(values)))
+    store.seal("2026-03", 1.0)
+    whole = store.readings([1], 2, 0, 1 << 40)
+    line = store.thinned(1, 2, MARCH, MARCH + 3000 * HOUR, 300)
+    kept = line["value_in_force"].to_numpy()
+    assert line.schema == whole.schema
+    assert 150 < line.num_rows <= 300
+    assert (np.nanmax(kept), np.nanmin(kept), bool(np.isnan(kept).any())) == (99.0, -99.0, True)
+    assert (line["ts"][0], line["ts"][-1]) == (whole["ts"][0], whole["ts"][-1])
+    few = store.thinned(1, 2, MARCH, MARCH + 200 * HOUR, 300)
+    np.testing.assert_equal(few.to_pydict(), store.readings([1], 2, MARCH, MARCH + 200 * HOUR).to_pydict())
+    assert store.thinned(1, 2, MARCH, MARCH, 300).num_rows == 0
