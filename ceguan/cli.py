@@ -13,6 +13,7 @@ VERBS = (
     "ceguan.operate",
     "ceguan.operate.archive",
     "ceguan.operate.backup",
+    "ceguan.operate.ledger",
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
     "ceguan.intake.forward.cli",

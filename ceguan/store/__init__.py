@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from ceguan import settings
-from ceguan.store import archive, columns, lake, query, sealed
+from ceguan.store import archive, checked, columns, lake, query, sealed
 from ceguan.store.archive import (
     ArchiveError,
     ArchiveWriter,
@@ -400,6 +400,10 @@ class Store:
     def seal(self, month: str, now: float) -> Path:
         """Move a Beijing month ("2026-03") from the ledger to an immutable file; again, after late data."""
         return sealed.seal(self.ledger, month, now)
+
+    def breaks(self) -> Iterator[str]:
+        """What of the ledger does not hold (chain of decisions, sealed files, archive positions), a sentence each."""
+        return checked.breaks(self._db, self.history, self.archive)
 
     def manifest(self) -> pa.Table:
         """Every sealed file ever listed; the newest generation of a month is in force."""

@@ -21,22 +21,27 @@ from ceguan.store.ledger import Ledger, writing
 from ceguan.words import READING_COLUMNS
 
 BATCH_ROWS = 100_000
+AGAIN_ROWS = 100_000
+AGAIN_SECONDS = 86400
+"""A sealed month is sealed again for so many late rows at once, for fewer a day after the last time."""
 
 
 def due(ledger: Ledger, now: float, hot_days: int) -> list[str]:
-    """Beijing months that ended at least `hot_days` ago, hold hot rows and have never been sealed; oldest first."""
+    """Beijing months to seal, oldest first: those that ended at least `hot_days` ago and hold hot rows; of those sealed
+    before, the ones with `AGAIN_ROWS` late rows, or any and the last sealing `AGAIN_SECONDS` ago."""
     db = ledger.connection
     oldest = db.execute(
         "SELECT min((SELECT min(ts) FROM reading r WHERE (r.series, r.kind) = (l.series, l.kind))) FROM latest l"
     ).fetchone()[0]
-    sealed = {month for (month,) in db.execute("SELECT DISTINCT month FROM manifest")}
+    sealed = dict(db.execute("SELECT month, max(sealed_at) FROM manifest GROUP BY month"))
     months, end = [], oldest
     while end is not None:
         month = history.month_of(end)
         end = history.month_span(month)[1]
         if end > now - hot_days * 86400:
             break
-        if month not in sealed and _has_rows(db, month):
+        enough = 1 if now - sealed.get(month, -AGAIN_SECONDS) >= AGAIN_SECONDS else AGAIN_ROWS
+        if _has_rows(db, month, enough):
             months.append(month)
     return months
 
@@ -75,11 +80,11 @@ def _keys(db: Database) -> list[tuple[int, int]]:
     return db.execute("SELECT series, kind FROM latest ORDER BY series, kind").fetchall()
 
 
-def _has_rows(db: Database, month: str) -> bool:
-    span = history.month_span(month)
-    sql = """SELECT EXISTS (SELECT 1 FROM latest l CROSS JOIN reading r USING (series, kind)
-             WHERE r.ts >= ? AND r.ts < ?)"""
-    return bool(db.execute(sql, span).fetchone()[0])
+def _has_rows(db: Database, month: str, enough: int = 1) -> bool:
+    """Whether the ledger holds at least so many rows of the month."""
+    sql = """SELECT count(*) FROM (SELECT 1 FROM latest l CROSS JOIN reading r USING (series, kind)
+             WHERE r.ts >= ? AND r.ts < ? LIMIT ?) found"""
+    return bool(db.execute(sql, (*history.month_span(month), enough)).fetchone()[0] >= enough)
 
 
 def _hot_rows(db: Database, month: str) -> Iterator[pa.RecordBatch]:

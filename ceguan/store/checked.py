@@ -1,0 +1,57 @@
+"""Does the ledger still hold what it says? Its chain of decisions, the sealed files it lists, its archive positions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ceguan.store import archive, columns, history
+from ceguan.store.database import Database
+from ceguan.store.errors import HistoryError
+from ceguan.store.lake import Lake
+from ceguan.store.ledger import first_break, positions
+from ceguan.store.query import decisions
+
+LISTED = "SELECT {columns} FROM manifest ORDER BY month, generation"
+
+
+def breaks(db: Database, lake: Lake, folder: Path) -> Iterator[str]:
+    """One sentence for each thing that does not hold; nothing when all does. `folder`: of the archive."""
+    yield from _decisions(db)
+    yield from _files(db, lake)
+    yield from _positions(db, folder)
+
+
+def _decisions(db: Database) -> Iterator[str]:
+    broken = first_break(decisions(db, None, None, None, None, None))
+    if broken is not None:
+        yield f"认定链在第 {broken} 条断裂：它或它之前的认定被改动、删去或插入"
+
+
+def _files(db: Database, lake: Lake) -> Iterator[str]:
+    """Every generation ever listed is there, whole and unchanged, and none is left out."""
+    last: dict[str, int] = {}
+    for row in columns.select(db, columns.MANIFEST_SCHEMA, LISTED).to_pylist():
+        if row["generation"] != last.get(row["month"], 0) + 1:
+            yield f"{row['month']} 的封存清单缺第 {last.get(row['month'], 0) + 1} 代"
+        last[row["month"]] = row["generation"]
+        try:
+            (path,) = lake.paths([row["path"]])
+            size, digest = path.stat().st_size, history.sha256(path)
+        except (OSError, HistoryError) as error:
+            yield f"封存文件 {row['path']} 读不出：{error}"
+            continue
+        if size != row["bytes"] or digest != row["sha256"]:
+            listed = f"清单记的是 {row['bytes']} 字节、{row['sha256']}"
+            yield f"封存文件 {row['path']} 被改动：{size} 字节、SHA-256 {digest}，{listed}"
+
+
+def _positions(db: Database, folder: Path) -> Iterator[str]:
+    """The ledger has taken in nothing that the archive does not hold."""
+    for stream, (segment, offset) in sorted(positions(db).items()):
+        path = archive.segment_path(archive.stream_folder(folder, stream), segment)
+        size = path.stat().st_size if path.is_file() else -1
+        if size < 0 and offset > archive.FIRST_OFFSET:
+            yield f"台账已写入归档流 {stream} 的段 {segment} 至偏移 {offset}，归档中没有这一段"
+        elif 0 <= size < offset:
+            yield f"台账已写入归档流 {stream} 的段 {segment} 至偏移 {offset}，归档中这一段只有 {size} 字节"
