@@ -56,6 +56,15 @@ def file_name(month: str, generation: int) -> str:
     return f"{month}.g{generation:03d}.parquet"
 
 
+_DELTAS = ("series", "ts", "recv")
+_ENCODING: dict[str, Any] = {
+    "use_dictionary": [name for name in READING_COLUMNS if name not in _DELTAS],
+    "column_encoding": dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
+}
+"""Measured on the invented city: times as deltas take a third, receptions a tenth of what dictionaries take; numbers
+and frames would take more."""
+
+
 def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
     """Write a file in full and on disk before it gets its name. Returns where it lies on this machine.
 
@@ -74,7 +83,7 @@ def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
 
 
 def _write_unfinished(path: Path, readings: pa.RecordBatchReader) -> None:
-    with pq.ParquetWriter(path, columns.READING_SCHEMA, compression="zstd", compression_level=6) as out:
+    with pq.ParquetWriter(path, columns.READING_SCHEMA, compression="zstd", compression_level=9, **_ENCODING) as out:
         for batch in readings:
             out.write_batch(batch, row_group_size=ROW_GROUP)
     with open(path, "rb") as file:
