@@ -46,6 +46,17 @@ def test_a_day_of_flue_gas_with_few_hours_is_not_judged_but_its_hours_are(judge)
     assert (day["verdict"], "少于20" in day["reason"]) == ("未评价", True)
 
 
+def test_hours_of_starting_an_incinerator_are_not_judged_and_say_so(judge):
+    """GB 18484-2020 7.2."""
+    text = "time,item,value,zs,state\n2026-05-01 00:00,颗粒物,10,90,启炉\n2026-05-01 01:00,颗粒物,10,90,正常运行\n"
+    options = ("--standard", "GB 18484", "--category", "危险废物焚烧设施", "--averaging", "1h", "--label", "start")
+    first, second = judge("emission", text, *options)[1]
+    assert (first["verdict"], second["verdict"]) == ("未评价", "超标")
+    assert "标记为启炉" in first["reason"]
+    boiler = judge("emission", text, *BOILER)[1]
+    assert {r["verdict"] for r in boiler} == {"超标"}, "a boiler has no such exemption"
+
+
 def test_means_without_a_time_are_compared_as_they_are_with_every_limit_of_the_item(judge):
     text = "item,value,standard,category\n颗粒物,25,GB 18484,危险废物焚烧设施\n烷基汞,0,GB 8978,{}\n"
     text = text.format("第一类污染物 车间或车间处理设施排放口")

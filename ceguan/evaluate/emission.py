@@ -15,7 +15,7 @@ from ceguan.evaluate.table import BadInput, Table, number, read_table, write_tab
 from ceguan.evaluate.verbs import add_verb, in_law, law_options
 from ceguan.science import emissions, stacks
 from ceguan.science.emissions import Limit, Series, Verdict
-from ceguan.standards.tables import EmissionLimit, EmissionRate, Row, Validity, in_force, rows
+from ceguan.standards.tables import EmissionLimit, EmissionRate, IncineratorCap, Row, Validity, in_force, rows
 from ceguan.words import beijing
 
 HEADER = (
@@ -33,7 +33,8 @@ def add_verbs(verbs: Any) -> None:
         emission_verb,
         "污染源排放达标：废气小时（或日）均值，按基准氧含量折算；废水按流量加权的日均值",
         "列：time（小时）或 date, item（项目名或 HJ 212 编码）, value；可有 outlet, zs（折算浓度）, o2（%）, "
-        "flow（m³/h）, flag（HJ 212 标记，非 N 不参与）。--standard、--category 指定标准和类别（也可作列），"
+        "flow（m³/h）, flag（HJ 212 标记，非 N 不参与）, "
+        "state（焚烧炉工况：启炉、停炉、故障、事故不判定）。--standard、--category 指定标准和类别（也可作列），"
         "写错时列出可选的。"
         "没有 time 列时 value 按给出的均值直接比较。",
     )
@@ -132,7 +133,14 @@ def _track_rows(args: argparse.Namespace, track: Track, standard: Any, category:
         measured = beijing(int(track.hour[start])).date()
         for chosen in _limits(args, track.item, measured, standard(line), category(line)):
             judge = _day if chosen.row.averaging == "24h" else _hours
-            yield from judge(track, hours.at(there), chosen, there, measured)
+            part = emissions.set_aside(hours.at(there), track.state[there], _exempt(chosen.row, measured))
+            yield from judge(track, part, chosen, there, measured)
+
+
+def _exempt(row: EmissionLimit, measured: date) -> list[str]:
+    """States of an incinerator in which its standard does not judge the online data."""
+    caps = in_force(IncineratorCap, measured, standard=row.standard, quantity="hours")
+    return [state for cap in caps for state in cap.states.split()]
 
 
 def _hours(

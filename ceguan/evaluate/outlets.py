@@ -32,6 +32,7 @@ class Track(NamedTuple):
     columns: dict[str, Any]
     flag: Any
     cause: Any
+    state: Any
     lines: Any
 
     @property
@@ -46,6 +47,7 @@ def tracks(table: Table, label: str, numeric: tuple[str, ...]) -> Iterator[Track
         raise table.fault(row, "time", f"{table.text('time')[row]!r} 不是整点 (not a full hour)")
     begun -= HOUR if label == "end" else 0
     values = {name: table.numbers(name) for name in numeric if name in table.columns}
+    words = [text(table, name) for name in ("flag", "cause", "state")]
     places: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(text(table, "outlet"), text(table, "item"), strict=True)):
         places.setdefault(key, []).append(row)
@@ -59,8 +61,8 @@ def tracks(table: Table, label: str, numeric: tuple[str, ...]) -> Iterator[Track
         line = np.full(len(hour), -1, np.int64)
         line[at] = there
         columns = {name: _spread(len(hour), at, column[there]) for name, column in values.items()}
-        flag, cause = (_strings(len(hour), at, [text(table, name)[r] for r in there]) for name in ("flag", "cause"))
-        yield Track(outlet, item, hour, line >= 0, columns, flag, cause, line)
+        flag, cause, state = (_strings(len(hour), at, [column[r] for r in there]) for column in words)
+        yield Track(outlet, item, hour, line >= 0, columns, flag, cause, state, line)
 
 
 def text(table: Table, column: str) -> list[str]:

@@ -8,6 +8,7 @@ Concentrations in the unit of the limit; NaN = missing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
@@ -192,6 +193,21 @@ def hours_in_force(
     value = np.where(none, np.nan, np.where(recomputed, from_value, value))
     zs = np.where(none, np.nan, np.where(recomputed, from_zs, zs))
     return Hours(hours, value, zs, origin, found, flag, reason, minimum)
+
+
+def set_aside(hours: Hours, state: Strings, states: Collection[str]) -> Hours:
+    """The hours with those in one of `states` (an incinerator starting, stopping or failing) left out, which says so.
+
+    GB 18484-2020 7.2, GB 39707-2020 7.3. The hours and the particulate of that time are capped: `incineration`.
+    """
+    out = np.isin(state, list(states))
+    return replace(
+        hours,
+        value=np.where(out, np.nan, hours.value),
+        zs=np.where(out, np.nan, hours.zs),
+        flag=np.where(out, state, hours.flag),
+        reason=np.where(out, Reason.STATE_MARKED, hours.reason).astype(np.uint8),
+    )
 
 
 def _place(hours: Ints, device: Series) -> tuple[Floats, Floats, Strings]:

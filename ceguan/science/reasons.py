@@ -41,6 +41,7 @@ class Reason(IntEnum):
     SENSITIVE = 29
     NO_VALUE = 30
     WITHOUT = 31
+    STATE_MARKED = 32
 
 
 SENTENCES = {
@@ -115,6 +116,10 @@ SENTENCES = {
     Reason.WITHOUT: Label("缺{items}，以其余项目计算（{cite}）", "{items} missing: AQI of the rest ({cite})"),
     Reason.SENSITIVE: Label("{item}敏感人群：{zh}", "sensitive to {item}: {en}"),
     Reason.NO_VALUE: Label("没有数值", "no value"),
+    Reason.STATE_MARKED: Label(
+        "工况标记为{flag}，该时段在线数据不作为达标判定依据（时长、颗粒物另有限制）",
+        "marked {flag}: online data of this time are not used for the limits (its hours and particulate are capped)",
+    ),
 }
 
 
