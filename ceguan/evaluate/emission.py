@@ -68,8 +68,9 @@ class Chosen(NamedTuple):
 def _limits(args: argparse.Namespace, item: str, measured: date | None, standard: str, category: str) -> list[Chosen]:
     """The limits of an item in a category on the law day; BadInput lists what there is."""
     day = law_day(args, EmissionLimit, measured)
-    in_standard = [r for r in in_force(EmissionLimit, day) if r.standard in (standard, _year(standard, day))]
-    _some(in_standard, f"{day} 没有标准 {standard}", {r.standard for r in in_force(EmissionLimit, day)})
+    dated, edition = in_force(EmissionLimit, day), _year(standard, day)
+    in_standard = [r for r in dated if r.standard == edition]
+    _some(in_standard, f"{day} 没有标准 {standard}", {r.standard for r in dated})
     in_category = [r for r in in_standard if r.category == category]
     _some(in_category, f"{standard} 没有类别 {category}", {r.category for r in in_standard})
     of_item = [r for r in in_category if item in (r.name, r.code)]
