@@ -60,8 +60,8 @@ bench: $(VENV)/.dev  ## one JSON line per figure
 fuzz: $(VENV)/.dev  ## whatever bytes come, nothing breaks (MINUTES=10 of CPU, or SECONDS=30)
 	@$(BIN)/python fuzz/run.py $(or $(SECONDS),$(shell expr 60 \* $(or $(MINUTES),10)))
 
-soak: $(VENV)/.dev  ## the gateway under load, kills and outages for MINUTES=10; writes docs/soak.md
-	@$(BIN)/python tools/soak.py --minutes $(or $(MINUTES),10) --report docs/soak.md
+soak: $(VENV)/.dev  ## the gateway under load and misfortune for MINUTES=10, docs/soak.md; KILLS=200: every process killed, docs/kills.md
+	@$(BIN)/python tools/$(if $(KILLS),kills.py --kills $(KILLS) --report docs/kills.md,soak.py --minutes $(or $(MINUTES),10) --report docs/soak.md)
 
 docs: $(VENV)/.dev  ## print the pages that come from tables
 	@$(BIN)/python tools/print_docs.py

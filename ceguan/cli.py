@@ -54,3 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        from ceguan.store.refusals import refusal
+
+        cause = refusal(error)
+        if cause is None:
+            raise
+        print(f"ceguan：{cause}；没有完成的部分没有写入", file=sys.stderr)
+        return 2

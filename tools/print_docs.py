@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+import scale  # noqa: E402  beside this file
 
 from ceguan import cli  # noqa: E402  the project's root must be on the path first
 from ceguan.intake.hj212.metrics import METRICS  # noqa: E402
@@ -128,6 +130,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "metrics.md": metrics_page,
         "commands.md": cli_page,
         "standards.md": standards_page,
+        "scale.md": scale.page,
     }
     return made | {f"standards/{s.slug}.md": partial(standard_page, s) for s in catalogue.standards()}
 

@@ -45,6 +45,7 @@ class Device:
         self.mn, self.port, self.begun = f"SOAK{number:010d}", port, begun
         self.sends, self.answered = bytearray(seconds + 2), bytearray(seconds + 2)
         self.ends = Counter[str]()
+        self.told_to_stop = False
         self._chance = chance
         self._offset = chance.random()
         self._reader: asyncio.StreamReader | None = None
@@ -54,7 +55,7 @@ class Device:
         from ceguan.intake.hj212.frame import encode
 
         n = 0
-        while (due := self.begun + n + self._offset) < until:
+        while (due := self.begun + n + self._offset) < until and not self.told_to_stop:
             await asyncio.sleep(max(0.0, due - time.time()))
             stamp = f"{datetime.fromtimestamp(self.begun + n, BEIJING):%Y%m%d%H%M%S}"
             value = {"a21026": {"Rtd": f"{20 + n % 60}.{n % 10}", "Flag": "N"}}
@@ -159,17 +160,18 @@ class Target:
 
 
 class Keeper:
-    """What systemd does: starts a command again when it has fallen."""
+    """What systemd does: starts a command again when it has fallen. `command`: if it is no verb of ours."""
 
-    def __init__(self, data: Path, *arguments: str, **environ: str) -> None:
-        self.falls, self._arguments = 0, arguments
+    def __init__(
+        self, data: Path, *arguments: str, logs: Path | None = None, command: list[str] | None = None, **environ: str
+    ) -> None:
+        self.falls, self._command = 0, command or [sys.executable, "-m", "ceguan", *arguments]
         self._environ = os.environ | {"CEGUAN_DATA": str(data), "PYTHONPATH": str(ROOT)} | environ
-        self._log = open(data / f"{arguments[0]}.log", "ab")  # noqa: SIM115  as long as we live
+        self._log = open((logs or data) / f"{arguments[0]}.log", "ab")  # noqa: SIM115  as long as we live
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen:
-        command = [sys.executable, "-m", "ceguan", *self._arguments]
-        return subprocess.Popen(command, env=self._environ, stdout=self._log, stderr=self._log)
+        return subprocess.Popen(self._command, env=self._environ, stdout=self._log, stderr=self._log)
 
     def mind(self) -> None:
         if self.process.poll() is not None:

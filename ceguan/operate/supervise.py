@@ -56,7 +56,7 @@ def run(
     environ = os.environ | {
         f"CEGUAN_{name.upper()}": str(getattr(values, name)) for name in ("data", "web_host", "web_port")
     }
-    children = [Child(name, command) for name, command in _commands(values, part, extra or {}).items()]
+    children = [Child(name, command) for name, command in commands(values, part, extra or {}).items()]
     if part != "gateway":
         children.append(Child("forward", [sys.executable, "-m", "ceguan", "forward"], wanted=_forwards))
     stop = threading.Event()
@@ -88,7 +88,8 @@ PARTS = {
 """What runs where. `relay` and `collect` only with NATS."""
 
 
-def _commands(values: Settings, part: str, extra: dict[str, list[str]]) -> dict[str, list[str]]:
+def commands(values: Settings, part: str, extra: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The command line of each process of this part by name; `extra`: name → ceguan arguments."""
     ceguan = [sys.executable, "-m", "ceguan"]
     web = [
         sys.executable,

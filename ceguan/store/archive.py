@@ -534,8 +534,9 @@ def take_lock(folder: Path, stream: int) -> int:
         owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "?"
         os.close(descriptor)
         raise StreamTakenError(f"归档流 {stream} 正由进程 {owner} 写入,不能再开第二个写入者({folder})") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # who holds it is a courtesy: a full disk must not keep the lock from being taken
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -554,6 +554,7 @@ def take_lock(path: Path) -> int:
         owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "?"
         os.close(descriptor)
         raise LedgerTakenError(f"台账正由进程 {owner} 写入,只能有一个写入者({path})") from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    with suppress(OSError):  # who holds it is a courtesy: a full disk must not keep the lock from being taken
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

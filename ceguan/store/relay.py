@@ -22,7 +22,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +46,7 @@ from ceguan import pulse
 from ceguan.settings import Settings
 from ceguan.store import archive
 from ceguan.store.archive import Position
+from ceguan.store.refusals import refusal
 
 log = logging.getLogger(__name__)
 
@@ -382,8 +383,9 @@ async def relay(values: Settings, stop: asyncio.Event) -> None:
                     )
                 await _wait(stop, 0 if shipped else LOOK_SECONDS)
             except TRANSIENT as error:
-                log.warning("转送暂停：%s", error or type(error).__name__)
-                heart.beat(_relay_state(values, worker), str(error) or type(error).__name__)
+                cause = refusal(error) or str(error) or type(error).__name__
+                log.warning("转送暂停：%s", cause)
+                heart.beat(_relay_state(values, worker), cause)
                 await _wait(stop, PAUSE_SECONDS)
     finally:
         heart.end()
@@ -436,9 +438,13 @@ async def collect(values: Settings, stop: asyncio.Event, positions: Callable[[],
                     await teller.tell()
                     if heart.due:
                         heart.beat(await teller.state())
-            except TRANSIENT as error:
-                log.warning("收集暂停：%s", error or type(error).__name__)
-                heart.beat(teller.said, str(error) or type(error).__name__)
+            except Exception as error:
+                refused = refusal(error)
+                if refused is None and not isinstance(error, TRANSIENT):
+                    raise
+                cause = refused or str(error) or type(error).__name__
+                log.warning("收集暂停：%s", cause)
+                heart.beat(teller.said, cause)
                 await _wait(stop, PAUSE_SECONDS)
     finally:
         heart.end()
@@ -516,7 +522,9 @@ async def _linked(values: Settings, name: str, heart: _Heart, stop: asyncio.Even
     while not stop.is_set():
         link = None
         try:
-            link = await connect(values, name)
+            link = await _unless_told(stop, connect(values, name))
+            if link is None:
+                return None
             return Linked(link, *await prepare(values, link))
         except (NatsError, APIError, OSError, TimeoutError) as error:
             log.warning("NATS 连接不上，稍后再试：%s", error or type(error).__name__)
@@ -524,6 +532,18 @@ async def _linked(values: Settings, name: str, heart: _Heart, stop: asyncio.Even
             if link is not None:
                 await _leave(link)
             await _wait(stop, PAUSE_SECONDS)
+    return None
+
+
+async def _unless_told(stop: asyncio.Event, work: Coroutine[Any, Any, nats.NATS]) -> nats.NATS | None:
+    """What the work gives; None when told to stop before (the driver's own waiting for a server has no end)."""
+    working, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, told}, return_when=asyncio.FIRST_COMPLETED)
+    told.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
     return None
 
 

@@ -101,9 +101,12 @@ class Loop:
             if report.caught_up:
                 self._seal(now)
         except Exception as error:  # the loop is the last to hear of it: log, show, back off, go on
+            from ceguan.store.refusals import refusal  # the store is loaded by whoever runs, not by `ceguan --help`
+
             self._falls += 1
-            log.exception("时钟这一步失败（连续第 %d 次）", self._falls)
-            self._heartbeat.failed(now, f"{type(error).__name__}：{error}")
+            cause = refusal(error) or f"{type(error).__name__}：{error}"
+            log.exception("时钟这一步失败（连续第 %d 次）：%s", self._falls, cause)
+            self._heartbeat.failed(now, cause)
             return None
         self._falls = 0
         self._heartbeat.beat(now, report, self._clockwork)
@@ -122,11 +125,12 @@ class Loop:
 
     def _beside(self, what: str, work: Callable[[], object], every: float) -> None:
         """Work in a thread of its own: neither a slow mail server nor hashing may hold up the ledger."""
-        from django.db import connection
+        from django.db import close_old_connections, connection
 
         said = ""
         while not self._stop.is_set():
             try:
+                close_old_connections()  # one that broke is made anew
                 work()
                 said = ""
             except Exception as error:  # shown in the log and on the page; the next round tries again

@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from numpy.typing import NDArray
 
 from ceguan.registry import models
@@ -121,6 +121,8 @@ class Clockwork:
         self._drifts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=int(threshold("clock_frames"))))
         self._read: tuple[int, int, dict[str, Track]] | None = None
         self._ahead = 0  # batches taken in since the last look
+        self._torn = False
+        """A step raised; what is in memory may be ahead of what was committed."""
         self._resume()
 
     def close(self) -> None:
@@ -135,23 +137,25 @@ class Clockwork:
     def step(self, now: float) -> Report:
         """Everything there is to do at platform time `now`, at most one batch of records.
 
-        When it raises, nothing half-done is left: the next step begins from what was committed.
+        When it raises, nothing half-done is left: the next step begins from what was committed, with new connections
+        where the old ones broke.
         """
         began, report = time.perf_counter(), Report()
-        try:
-            self.register.refresh(beijing(now).date())
-            self._take_in(now, report)
-            if self._may_look(report):
-                self._look(now, report)
-            report.waiting = self.dirty.size()
-            self._tell(now, report)
-            if report.caught_up:
-                self._sweep(now, report)
-                report.fills = self.filler.step(now, report.gaps > 0)
-                self._statuses(now, report)
-        except BaseException:
+        if self._torn:
+            close_old_connections()
             self._resume()
-            raise
+        self._torn = True
+        self.register.refresh(beijing(now).date())
+        self._take_in(now, report)
+        if self._may_look(report):
+            self._look(now, report)
+        report.waiting = self.dirty.size()
+        self._tell(now, report)
+        if report.caught_up:
+            self._sweep(now, report)
+            report.fills = self.filler.step(now, report.gaps > 0)
+            self._statuses(now, report)
+        self._torn = False
         report.backlog_bytes = 0 if report.caught_up else self.store.backlog()
         report.seconds = time.perf_counter() - began
         return report

@@ -271,3 +271,19 @@ def test_both_ends_say_how_they_are_and_the_centre_hears_of_its_gateways(machine
     centre = said(machines.centre, "collect.json")
     assert (centre["running"], centre["problem"], centre["waiting"]) == (False, "", 0)
     assert centre["bytes"] > 0
+
+
+@pytest.mark.service
+def test_told_to_stop_while_no_server_is_there_both_stop(tmp_path: Path) -> None:
+    machines = Machines(tmp_path, "nats://127.0.0.1:1")
+    append(machines.gateway, 3)
+    for verb in ("relay", "collect"):
+        machines.start(verb)
+    try:
+        for verb in ("relay", "collect"):
+            stderr = machines._running[verb].stderr
+            assert stderr is not None
+            assert "NATS" in stderr.readline()
+            assert machines.end(verb)[0] == 0
+    finally:
+        machines.stop()

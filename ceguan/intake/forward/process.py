@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from django.db import Error, close_old_connections
+
 from ceguan import clock, pulse
 from ceguan.intake import keys
 from ceguan.intake.forward import targets
@@ -23,6 +26,7 @@ from ceguan.intake.forward.link import Link
 from ceguan.intake.forward.spool import Backlog, Book, Decoder, Feed, Plan
 from ceguan.intake.models import ForwardTarget
 from ceguan.settings import Settings
+from ceguan.store.refusals import refusal
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +75,7 @@ class Forwarder:
                 at = time.monotonic()
                 if at - looked >= REGISTER_SECONDS:
                     looked = at
-                    await self.refresh()
+                    await self._look()
                 if at - beaten >= BEAT_SECONDS:
                     beaten = at
                     await self._beat()
@@ -80,6 +84,13 @@ class Forwarder:
                         await stop.wait()
         finally:
             await self.close()
+
+    async def _look(self) -> None:
+        """Follow the register if it can be read; else the links go on with what is known."""
+        try:
+            await self.refresh()
+        except Error as error:
+            log.error("读不到转发目标的登记，三秒后再试：%s", refusal(error) or error)
 
     async def refresh(self) -> None:
         """Follow the register: begin, end and renew links; adopted devices join those that run."""
@@ -92,7 +103,7 @@ class Forwarder:
                 running.link.feed.plan = plan
         for pk, (target, plan) in planned.items():
             if plan is not None and pk not in self._running:
-                self._begin(target, plan)
+                self._try_to_begin(target, plan)
         self._forget({str(pk) for pk in planned})
 
     async def once(self) -> list[tuple[ForwardTarget, str, Link | None]]:
@@ -115,6 +126,7 @@ class Forwarder:
 
     def _plans(self) -> dict[int, tuple[ForwardTarget, Plan | None]]:
         """Every registered target with its plan; None for those that are off or cannot be served. Reads all keys."""
+        close_old_connections()  # one that broke is made anew
         keys.ring.refresh()
         found: dict[int, tuple[ForwardTarget, Plan | None]] = {}
         for target in targets.every():
@@ -132,6 +144,14 @@ class Forwarder:
         feed = Feed(self._archive, book, plan, self._decoder, clock.now)
         overtime = self.values.forward_overtime_seconds
         return Link(target.name, (target.host, target.port), feed, book, overtime=overtime)
+
+    def _try_to_begin(self, target: ForwardTarget, plan: Plan) -> None:
+        """Where the book cannot be written (a full disk) nothing goes out; the next look tries again."""
+        try:
+            self._begin(target, plan)
+        except (sqlite3.Error, OSError) as error:
+            self.problems[target.pk] = f"转发进度写不了：{refusal(error) or error}"
+            log.error("转发到 %s：%s", target.name, self.problems[target.pk])
 
     def _begin(self, target: ForwardTarget, plan: Plan) -> None:
         link = self._link(target, plan)

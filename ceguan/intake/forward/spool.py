@@ -108,7 +108,10 @@ class Plan:
 
 
 class Book:
-    """The durable state of one target. Commits come from one thread at a time; reading has a connection of its own."""
+    """The durable state of one target. Commits come from one thread at a time; reading has a connection of its own.
+
+    Raises sqlite3.OperationalError where it cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,6 +119,8 @@ class Book:
         self._write.execute("PRAGMA journal_mode=WAL")
         self._write.execute("PRAGMA synchronous=FULL")
         self._write.executescript(_SCHEMA)
+        with self._write as book:  # a book that cannot be written is found before anything goes out
+            book.execute("INSERT INTO note VALUES ('opened', 1) ON CONFLICT DO UPDATE SET value = value + 1")
         self._pruned = 0.0
         self._postponed: tuple[Postponed, ...] = ()
 

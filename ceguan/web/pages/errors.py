@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+
+from ceguan.store.refusals import refusal
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -16,7 +20,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(render_to_string("500.html"), status=500)
+    """503 with the cause when disk or database refused: nothing is wrong with what was asked, it can be asked again."""
+    cause = refusal(sys.exc_info()[1])
+    return HttpResponse(render_to_string("500.html", {"cause": cause}), status=503 if cause else 500)
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -1,0 +1,491 @@
+"""Every process of the platform is killed with -9 at random moments, under load; then the proof that nothing was lost.
+
+    tools/kills.py [--kills 200] [--devices 20] [--seed 7] [--report docs/kills.md] [--keep]
+
+One platform: gateway (a parent, two processes), clockwork, forward, web; relay, a NATS server and collect to a second
+machine's folder. Devices send by TCP until they are answered, an officer writes notes and decisions on the web,
+recordings of past months are imported and sealed, frames are forwarded. Each of nine kinds of process dies in turn, in
+an order of chance. Whoever falls is started again, as systemd does. Exits 1 when a promise is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from soak import BEIJING, Device, Keeper, Target, free_port, kill, lives, prepare  # noqa: E402
+
+from tests.nats import Servers  # noqa: E402  a real server from a wheel
+
+PASSWORD = "云澜-测试-2026"
+IMPORTED_DEVICES = 4
+FORWARDED = 4
+PATIENCE = 300.0
+NAMES = {
+    "process": "网关进程", "parent": "网关父进程", "clockwork": "时钟", "forward": "转发", "web": "网页",
+    "relay": "中转（relay）", "collect": "收集（collect）", "import": "导入（hj212 import）", "sealing": "封存中的时钟",
+}  # fmt: skip
+
+
+class Officer(threading.Thread):
+    """Writes notes on a finding and decisions about readings, one after the other; remembers what was confirmed."""
+
+    def __init__(self, port: int, finding: int) -> None:
+        super().__init__(daemon=True)
+        self.notes: list[str] = []
+        self.decisions: list[str] = []
+        self.refused: Counter[str] = Counter()
+        self.quit = threading.Event()
+        self._base, self._finding = f"http://127.0.0.1:{port}", finding
+        self._session: requests.Session | None = None
+        self._number = 0
+
+    def run(self) -> None:
+        while not self.quit.wait(0.1):
+            self._number += 1
+            text = f"第 {self._number} 次记录"
+            try:
+                session = self._session or self._sign_in()
+                if self._number % 3:
+                    self._write(session, f"/inbox/{self._finding}/note/", {"text": text}, self.notes)
+                else:
+                    given = {"factor": "a21026", "kind": "hour", "start": "2026-01-01T00:00", "end": "2026-01-01T01:00"}
+                    self._write(session, "/points/S0/decide/", {**given, "action": "keep", "why": text}, self.decisions)
+            except requests.RequestException as error:
+                self.refused[type(error).__name__] += 1
+
+    def _write(self, session: requests.Session, path: str, given: dict[str, str], done: list[str]) -> None:
+        headers = {"Referer": self._base, "X-CSRFToken": session.cookies["csrftoken"]}
+        answer = session.post(self._base + path, given, headers=headers, timeout=60, allow_redirects=False)
+        if answer.status_code == 302:
+            done.append(given.get("text") or given["why"])
+        else:
+            self.refused[f"HTTP {answer.status_code}"] += 1
+
+    def _sign_in(self) -> requests.Session:
+        session = requests.Session()
+        session.get(f"{self._base}/sign-in/", timeout=60)
+        headers = {"Referer": self._base, "X-CSRFToken": session.cookies["csrftoken"]}
+        given = {"username": "officer", "password": PASSWORD}
+        answer = session.post(f"{self._base}/sign-in/", given, headers=headers, timeout=60, allow_redirects=False)
+        if answer.status_code != 302:
+            raise requests.RequestException(f"sign-in: {answer.status_code}")
+        self._session = session
+        return session
+
+
+class Recordings:
+    """Past months as recordings of devices of ours, the latest first; each is imported once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.done: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self.frames = 0
+        self._month = datetime.now(BEIJING).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        for _ in range(3):
+            self._month = before(self._month)
+
+    def next(self) -> Path:
+        """A file with every hour of a month that was not there yet."""
+        from ceguan.intake.hj212.frame import encode
+
+        self._month = before(self._month)
+        path, at, frames = self._folder / f"{self._month:%Y-%m}.bin", self._month, []
+        while at.month == self._month.month:
+            for n in range(IMPORTED_DEVICES):
+                value = {"a21026": {"Avg": f"{10 + (at.day * at.hour + n) % 80}", "Flag": "N"}}
+                frames.append(encode(st="31", cn="2061", mn=f"SOAK{n:010d}", pw="123456", flag=5, factors=value,
+                                     qn=f"{at:%Y%m%d%H%M%S}000", datatime=f"{at:%Y%m%d%H%M%S}"))  # fmt: skip
+            at += timedelta(hours=1)
+        path.write_bytes(b"".join(frames))
+        self.frames += len(frames)
+        return path
+
+
+def before(month: datetime) -> datetime:
+    return (month - timedelta(days=1)).replace(day=1)
+
+
+class Kills:
+    """One run."""
+
+    def __init__(self, args: argparse.Namespace, data: Path) -> None:
+        self.args, self.data, self.centre = args, data, data.parent / f"{data.name}-centre"
+        self.chance = random.Random(args.seed)
+        self.port, self.web_port = free_port(), free_port()
+        self.deeds: Counter[str] = Counter()
+        self.target = Target()
+        self.found: dict[str, Any] = {}
+        self.keepers: dict[str, Keeper] = {}
+        self.logs = data / "logs"
+        self.finding = 0
+
+    # ── the platform ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        self.centre.mkdir()
+        self.logs.mkdir()
+        nats = Servers(self.data.parent / f"{self.data.name}-nats", 1)
+        self.recordings = Recordings(self.data)
+        self.officer = Officer(self.web_port, self.finding)
+        try:
+            self._start(nats.url)
+            await self.target.come()
+            await self._until(lambda: len(self._serving()) == 2)
+            await self._under_load()
+            await self._come_to_rest()
+        finally:
+            for keeper in self.keepers.values():
+                keeper.stop(60)
+            nats.stop()
+
+    def _start(self, nats_url: str) -> None:
+        nats = {"CEGUAN_NATS_URL": nats_url, "CEGUAN_NATS_REPLICAS": "1"}
+        commands: dict[str, tuple[Path, tuple[str, ...], dict[str, str]]] = {
+            "gateway": (self.data, ("gateway", "--processes", "2", "--port", str(self.port)), {}),
+            "clockwork": (self.data, ("clockwork",), {}),
+            "forward": (self.data, ("forward",), {}),
+            "relay": (self.data, ("relay",), nats),
+            "collect": (self.centre, ("collect",), nats),
+        }
+        for name, (data, arguments, environ) in commands.items():
+            self.keepers[name] = Keeper(data, *arguments, logs=self.logs, **environ)
+        from ceguan import settings
+        from ceguan.operate.supervise import commands as of_platform
+
+        web = of_platform(settings.load(data=str(self.data), web_port=self.web_port), "all", {})["web"]
+        self.keepers["web"] = Keeper(self.data, "web", logs=self.logs, command=web)
+
+    async def _under_load(self) -> None:
+        begun = int(time.time())
+        self.devices = [Device(n, self.port, begun, 7200, random.Random(n)) for n in range(self.args.devices)]
+        sending = [asyncio.create_task(device.run(begun + 7200)) for device in self.devices]
+        minding = asyncio.create_task(self._mind())
+        self.officer.start()
+        try:
+            await self._plague()
+            await asyncio.sleep(2)
+            for device in self.devices:
+                device.told_to_stop = True
+            async with asyncio.timeout(PATIENCE):
+                await asyncio.gather(*sending)
+            self.officer.quit.set()
+            await asyncio.to_thread(self.officer.join, 60)
+            await self._rest_of_clockwork()
+        finally:
+            for task in (minding, *sending):
+                task.cancel()
+
+    async def _mind(self) -> None:
+        while True:
+            for keeper in self.keepers.values():
+                keeper.mind()
+            await asyncio.sleep(0.2)
+
+    # ── the plague ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _plague(self) -> None:
+        """Each kind in turn, the order by chance, until there were enough; who was not there does not count."""
+        deeds: dict[str, Callable[[], Awaitable[bool]]] = {
+            "process": self._kill_process, "parent": self._kill_named("gateway"), "import": self._kill_import,
+            "sealing": self._kill_sealing,
+            **{name: self._kill_named(name) for name in ("clockwork", "forward", "web", "relay", "collect")},
+        }  # fmt: skip
+        waiting: list[str] = []
+        while self.deeds.total() < self.args.kills:
+            if not waiting:
+                waiting = self.chance.sample(list(deeds), len(deeds))
+            await asyncio.sleep(self.chance.uniform(0.1, 1.5))
+            name = waiting.pop()
+            self.deeds[name] += await deeds[name]()
+
+    async def _kill_process(self) -> bool:
+        pids = self._serving()
+        return bool(pids) and killed(self.chance.choice(pids))
+
+    def _kill_named(self, name: str) -> Callable[[], Awaitable[bool]]:
+        async def deed() -> bool:
+            return killed(self.keepers[name].process.pid)
+
+        return deed
+
+    async def _kill_import(self) -> bool:
+        """Begin an import, kill it once it writes or a moment before, and let another one do it to its end."""
+        path = self.recordings.next()
+        process = self._import(path)
+        size = self._imported_bytes()
+        delay, end = self.chance.choice((0.0, 0.02, 0.1)), time.monotonic() + self.chance.uniform(0.5, 30)
+        while process.poll() is None and self._imported_bytes() == size and time.monotonic() < end:
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(delay)
+        done = process.poll() is None and killed(process.pid)
+        process.wait()
+        await self._complete(path)
+        return done
+
+    async def _complete(self, path: Path) -> None:
+        process = self._import(path)
+        while process.poll() is None:
+            await asyncio.sleep(0.05)
+        if process.returncode:
+            raise RuntimeError(f"import of {path}: {process.returncode}, see {self.logs}/import.log")
+        self.recordings.done.append(path.stem)
+
+    def _import(self, path: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "ceguan", "hj212", "import", str(path), "--yes"]
+        environ = os.environ | {"CEGUAN_DATA": str(self.data), "PYTHONPATH": str(ROOT)}
+        with (self.logs / "import.log").open("ab") as out:
+            return subprocess.Popen(command, env=environ, stdout=out, stderr=out)
+
+    def _imported_bytes(self) -> int:
+        return sum(path.stat().st_size for path in self.data.glob("archive/00[6-9]?/*.seg"))
+
+    async def _kill_sealing(self) -> bool:
+        """A clockwork that has a month to seal dies as soon as a file of the history appears or changes."""
+        await self._complete(self.recordings.next())
+        kill(self.keepers["clockwork"].process.pid, signal.SIGKILL)  # a new one looks for months at once
+        seen, end = self._history(), time.monotonic() + 60
+        while time.monotonic() < end:
+            if self._history() != seen:
+                await asyncio.sleep(self.chance.choice((0.0, 0.0, 0.01, 0.05)))
+                return killed(self.keepers["clockwork"].process.pid)
+            await asyncio.sleep(0.001)
+        return False
+
+    def _history(self) -> frozenset[str]:
+        with contextlib.suppress(OSError):
+            return frozenset(os.listdir(self.data / "history"))
+        return frozenset()
+
+    def _serving(self) -> list[int]:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            said = json.loads((self.data / "gateway.json").read_text())
+            return [one["pid"] for one in said["processes"] if not one["draining"] and lives(one["pid"])]
+        return []
+
+    # ── rest ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await asyncio.sleep(0.2)
+
+    async def _rest_of_clockwork(self) -> None:
+        from ceguan.store import Store
+
+        store = Store(self.data)
+        await self._until(lambda: store.backlog() == 0)
+        kill(self.keepers["clockwork"].process.pid, signal.SIGKILL)  # a new one looks for months at once
+        await self._until(lambda: set(self.recordings.done) <= set(store.manifest()["month"].to_pylist()))
+        due = {(d.mn, n) for d in self.devices[:FORWARDED] for n, answered in enumerate(d.answered) if answered}
+        await self._until(lambda: len(self.target.seen) >= len(due))
+
+    async def _come_to_rest(self) -> None:
+        """The gateway stops; then the other machine has what this one has."""
+        for name in ("gateway", "clockwork", "forward", "web"):
+            self.keepers[name].stop(60)
+        await self._until_same()
+
+    async def _until_same(self) -> None:
+        relay, collect = self.keepers["relay"], self.keepers["collect"]
+        end = time.monotonic() + PATIENCE
+        while content(self.data) != content(self.centre):
+            relay.mind()
+            collect.mind()
+            if time.monotonic() > end:
+                return  # `prove` says so
+            await asyncio.sleep(0.5)
+
+    # ── the proof ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def prove(self) -> list[str]:
+        """What is broken; fills `found`."""
+        return [*self._frames(), *self._readings(), *self._web(), *self._chains(), *self._causes()]
+
+    def _frames(self) -> Iterator[str]:
+        from ceguan.intake.hj212.frame import quick_head
+        from ceguan.store import RecordKind, archive
+
+        begun = {device.mn: device for device in self.devices}
+        kept, imported = Counter[tuple[str, int]](), Counter[str]()
+        for record in archive.read(self.data / "archive"):
+            if record.imported:
+                imported[record.source] += 1
+            elif record.kind == RecordKind.FRAME:
+                head = quick_head(record.payload)
+                when = datetime.strptime((head.qn or "")[:14], "%Y%m%d%H%M%S").replace(tzinfo=BEIJING)
+                kept[head.mn or "", int(when.timestamp()) - begun[head.mn or ""].begun] += 1
+        sent = {(d.mn, n): times for d in self.devices for n, times in enumerate(d.sends) if times}
+        answered = {(d.mn, n) for d in self.devices for n, yes in enumerate(d.answered) if yes}
+        self.found |= {
+            "已应答的帧": len(answered), "归档中的帧": kept.total(), "收到的不同的帧": len(kept),
+            "导入的帧": imported.total(), "转发目标已应答的帧": len(self.target.seen),
+        }  # fmt: skip
+        if lost := answered - kept.keys():
+            yield f"已应答而不在归档中的帧：{len(lost)}"
+        if more := [one for one, count in kept.items() if count > sent.get(one, 0)]:
+            yield f"归档次数多于发送次数的帧：{len(more)}"
+        if imported.total() != self.recordings.frames or len(imported) != self.recordings.frames:
+            yield f"导入 {self.recordings.frames} 帧，归档中 {imported.total()} 帧、{len(imported)} 个出处"
+        due = sum(mn in {d.mn for d in self.devices[:FORWARDED]} for mn, _ in answered)
+        if len(self.target.seen) < due:
+            yield f"应转发 {due} 帧，目标只应答过 {len(self.target.seen)}"
+
+    def _readings(self) -> Iterator[str]:
+        from ceguan.registry.models import Series
+        from ceguan.store import Store
+
+        store = Store(self.data)
+        numbers = list(Series.objects.order_by("id").values_list("id", flat=True))
+        hourly = store.readings(numbers, 2, 0, 1 << 40, versions="all").num_rows
+        minutes = store.readings(numbers, 0, 0, 1 << 40, versions="all").num_rows
+        counted = sum(day["frames"] for day in store.device_days("2000-01-01", "2999-12-31").to_pylist())
+        sealed = store.manifest()["month"].to_pylist()
+        self.found |= {"小时读数": hourly, "实时读数": minutes, "封存的月份": len(sealed), "时钟计数的帧": counted}
+        if hourly != self.recordings.frames:
+            yield f"导入 {self.recordings.frames} 个小时值，台账与历史中有 {hourly}"
+        if len(set(sealed)) != len(sealed):
+            yield f"有月份封存了两次：{sealed}"
+        if counted != self.found["归档中的帧"]:  # what is imported is no communication of a device
+            yield f"归档 {self.found['归档中的帧']} 帧，时钟计了 {counted}"
+        if minutes != self.found["收到的不同的帧"]:
+            yield f"收到 {self.found['收到的不同的帧']} 个不同的帧，台账中有 {minutes} 个实时读数"
+
+    def _web(self) -> Iterator[str]:
+        from ceguan.store import Store, first_break
+        from ceguan.watch.models import FindingEvent
+
+        notes = Counter(FindingEvent.objects.filter(finding=self.finding).values_list("text", flat=True))
+        made = Store(self.data).decisions()
+        whys = Counter(made["why"].to_pylist())
+        officer = self.officer
+        self.found |= {
+            "网页确认的备注": len(officer.notes), "网页确认的审核决定": len(officer.decisions),
+            "网页未确认的请求": officer.refused.total(),
+        }  # fmt: skip
+        for what, done, there in (("备注", officer.notes, notes), ("审核决定", officer.decisions, whys)):
+            if lost := [text for text in done if not there[text]]:
+                yield f"已确认而不在的{what}：{lost}"
+            if twice := [text for text in done if there[text] > 1]:
+                yield f"存了两次的{what}：{twice}"
+        if (broken := first_break(made)) is not None:
+            yield f"决定链断裂：{broken}"
+
+    def _chains(self) -> Iterator[str]:
+        for arguments in (["audit"], ["archive", "verify"]):
+            command = [sys.executable, "-m", "ceguan", *arguments]
+            environ = os.environ | {"CEGUAN_DATA": str(self.data), "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, env=environ, capture_output=True, text=True)
+            if done.returncode:
+                yield f"ceguan {' '.join(arguments)}：{done.stdout}{done.stderr}"
+        if content(self.data) != content(self.centre):
+            yield "另一台机器上的归档与本机不同"
+
+    def _causes(self) -> Iterator[str]:
+        """Whoever was not killed has said in one line why it ended: a traceback is no cause."""
+        for path in sorted(self.logs.glob("*.log")):
+            count = path.read_text(errors="replace").count("Traceback (most recent call last)")
+            if count:
+                yield f"{path.name} 中有 {count} 处没有说明的出错"
+
+
+def killed(pid: int) -> bool:
+    """Whether it lived until now."""
+    if not lives(pid):
+        return False
+    kill(pid, signal.SIGKILL)
+    return True
+
+
+def content(data: Path) -> dict[str, str]:
+    """Segments and their lists, byte for byte."""
+    paths = [*data.glob("archive/*/*.seg"), *data.glob("archive/*/segments.jsonl")]
+    return {str(path.relative_to(data)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def furnish(kills: Kills) -> None:
+    """What `prepare` does, and an officer, and a finding to write notes on."""
+    prepare(kills.data, kills.args.devices, FORWARDED, kills.target.port)
+    from django.contrib.auth.hashers import make_password
+    from django.db import connections
+
+    from ceguan.registry.models import Point, Region, User
+    from ceguan.watch import findings
+
+    region = Region.objects.get()
+    password = make_password(PASSWORD)
+    User.objects.create(username="officer", name_zh="试验", role="analyst", region=region, password=password)
+
+    made = findings.raise_finding(Point.objects.get(code="S0"), "limit-hour:a21026", 2, "超标", "over",
+                                  {"zh": "超标", "occurrence": "1"}, [], 0, 0)  # fmt: skip
+    kills.finding = made.pk
+    connections.close_all()
+
+
+def report(kills: Kills, broken: list[str], seconds: float) -> str:
+    rows = [(f"{NAMES[name]} kill -9（次）", count) for name, count in sorted(kills.deeds.items())]
+    rows += [(name, f"{value:,}") for name, value in kills.found.items()]
+    verdict = (
+        "；".join(broken)
+        or "每一条承诺都成立：已应答、已确认的一件不少、一件不重，各链完好，两台机器的归档逐字节相同。"
+    )
+    return (
+        "# 随机杀进程 Kills\n\n"
+        f"`make soak KILLS={kills.args.kills}`，{datetime.now(BEIJING):%Y-%m-%d %H:%M}（北京时间），"
+        f"{os.cpu_count()} 核共用的虚拟机，用时 {seconds:.0f} 秒，随机种子 {kills.args.seed}；"
+        f"{kills.args.devices} 台设备各每秒一帧。\n\n{verdict}\n\n"
+        "| 量 | 值 |\n|---|---|\n" + "".join(f"| {name} | {value} |\n" for name, value in rows)
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--devices", type=int, default=20, help="each sends one frame a second")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--report", type=Path)
+    parser.add_argument("--keep", action="store_true", help="leave the data folder and its logs")
+    args = parser.parse_args()
+    folder, begun = Path(tempfile.mkdtemp(prefix="ceguan-kills-")), time.monotonic()
+    data = folder / "data"
+    data.mkdir()
+    kills = Kills(args, data)
+    furnish(kills)
+    asyncio.run(kills.run())
+    broken = kills.prove()
+    text = report(kills, broken, time.monotonic() - begun)
+    print(text)
+    if args.report:
+        args.report.write_text(text, encoding="utf-8")
+    if not (args.keep or broken):
+        shutil.rmtree(folder)
+    else:
+        print(folder)
+    return int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
