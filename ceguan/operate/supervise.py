@@ -236,6 +236,8 @@ def _end(process: subprocess.Popen) -> None:
 
 def _fell(child: Child) -> None:
     assert child.process is not None
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, signal.SIGTERM)  # workers that outlived their parent hold its port
     code, child.process = child.process.returncode, None
     child.falls += 1
     pause = min(60, 2 ** (child.falls - 1))
