@@ -55,9 +55,9 @@ def test_a_recorded_stranger_waits_is_adopted_in_three_clicks_and_its_series_is_
     page.check("input[name=all]")
     page.fill("#reason", "多年前采集的样例，核对后放行")
     page.get_by_role("button", name="放行").click()
-    page.goto(f"{platform.address}/points/west_outlet/?kind={kind}&end={day}&view=table")
+    shown = ", ".join(f"#content :text('{text}')" for text in texts)
+    until(page, f"{platform.address}/points/west_outlet/?kind={kind}&end={day}&view=table", shown)
     expect(page.locator("#content")).to_contain_text("west_outlet")
-    assert any(text in page.content() for text in texts), f"none of {texts} on the page of {day}"
 
 
 def test_real_hours_of_beijing_are_imported_judged_and_shown(page, platform, city, truth):  # noqa: F811

@@ -76,7 +76,8 @@ def act(page: Page, step: str, fields: dict[str, str] | None = None, text: str =
         form.locator("input[type=file]").set_input_files(
             {"name": file, "mimeType": "text/plain", "buffer": "现场检查记录".encode()}
         )
-    form.locator("button").click()
+    with page.expect_navigation():
+        form.locator("button").click()
     expect(page.locator(".notice-error")).to_have_count(0)
 
 
