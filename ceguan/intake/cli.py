@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ceguan import clock, settings
+from ceguan.intake.console import cause, failed
 from ceguan.words import Kind
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def run_water_national(args: argparse.Namespace) -> int:
 
     paths = _files(args.file, "*.json", "*.csv")
     if not paths:
-        return _failed(f"{args.file}：没有 .json 或 .csv 文件")
+        return failed(f"{args.file}：没有 .json 或 .csv 文件")
     return _import(args, paths, lambda path: sheets.national_water(path, args.year), Kind.HOUR, "start")
 
 
@@ -113,7 +114,7 @@ def run_platform(args: argparse.Namespace) -> int:
 
     paths = _files(args.file, *PLATFORM[args.format][0].split("、"))
     if not paths:
-        return _failed(f"{args.file}：没有 {PLATFORM[args.format][0]}")
+        return failed(f"{args.file}：没有 {PLATFORM[args.format][0]}")
     user = User.objects.filter(username=args.by).first() if args.by else None
     names = files.station_names(user)
     others: set[str] = set()
@@ -169,11 +170,11 @@ def _import(
                     done.records += len(files.take(some, file, user, by, store, now))
             done.add(rows)
     except User.DoesNotExist:
-        return _failed(f"没有用户 {args.by}")
+        return failed(f"没有用户 {args.by}")
     except OSError as error:
-        return _failed(f"{error.filename or args.file}：{_cause(error)}{done.before()}")
+        return failed(f"{error.filename or args.file}：{cause(error)}{done.before()}")
     except (sheets.Unreadable, Forbidden, ArchiveError) as error:
-        return _failed(f"{error}{done.before()}")
+        return failed(f"{error}{done.before()}")
     return done.say(values)
 
 
@@ -200,20 +201,6 @@ def _batches(paths: list[Path], read: Callable[[Path], list[Line]]) -> Iterator[
             lines = []
     if lines or len(paths) == 1:
         yield lines
-
-
-def _cause(error: OSError) -> str:
-    causes: dict[type[OSError], str] = {
-        FileNotFoundError: "文件不存在",
-        IsADirectoryError: "是目录，不是文件",
-        PermissionError: "没有读写权限",
-    }
-    return causes.get(type(error)) or f"无法读写（{error.strerror or error}）"
-
-
-def _failed(cause: str) -> int:
-    print(cause, file=sys.stderr)
-    return 2
 
 
 class _Done:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from ceguan import clock, settings
 from ceguan.intake import keys
+from ceguan.intake.console import cause, failed
 from ceguan.intake.hj212 import recording, sm4
 from ceguan.intake.hj212.recording import Report, Survey, Unreadable
 from ceguan.pulse import pulse
@@ -34,7 +35,7 @@ def run(
     where `registered` says so.
     """
     if key is not None and target is None:
-        return _failed("--key 只用于写成 Parquet（--to）；收入平台的报文用登记的设备密钥解密：请先在设备页登记密钥")
+        return failed("--key 只用于写成 Parquet（--to）；收入平台的报文用登记的设备密钥解密：请先在设备页登记密钥")
     try:
         user = User.objects.get(username=by) if by else None
         if target is not None:
@@ -44,13 +45,13 @@ def run(
             return 2 if found is None else 0
         return _take_in(found, user, f"local:{getpass.getuser()}" if user is None else user.username)
     except User.DoesNotExist:
-        return _failed(f"没有用户 {by}")
+        return failed(f"没有用户 {by}")
     except BlockingIOError:
-        return _failed("另一个进程正在导入同一份报文")
+        return failed("另一个进程正在导入同一份报文")
     except OSError as error:
-        return _failed(f"{error.filename or files[0]}：{_cause(error)}")
+        return failed(f"{error.filename or files[0]}：{cause(error)}")
     except (Unreadable, Forbidden, ArchiveError) as error:
-        return _failed(str(error))
+        return failed(str(error))
 
 
 def _keys(key: bytes | None, registered: bool) -> sm4.Key | None:
@@ -69,7 +70,7 @@ def _surveyed(files: Sequence[Path]) -> list[Survey] | None:
         _say(found[-1])
     empty = [one.name for one in found if not one.counts["frames"]]
     if empty:
-        _failed(f"{'、'.join(empty)}：没有一帧可以收入，不是 HJ 212 报文？")
+        failed(f"{'、'.join(empty)}：没有一帧可以收入，不是 HJ 212 报文？")
         return None
     print("加 --yes 收入" if len(found) == 1 else f"共 {len(found)} 个文件；加 --yes 收入", file=sys.stderr)
     return found
@@ -143,17 +144,3 @@ def _bar(title: str, *files: Path) -> Iterator[Report]:
             progress.update(task, completed=behind + read, frames=counts["frames"], rate=round(rate))
 
         yield report
-
-
-def _cause(error: OSError) -> str:
-    causes: dict[type[OSError], str] = {
-        FileNotFoundError: "文件不存在",
-        IsADirectoryError: "是目录，不是文件",
-        PermissionError: "没有读写权限",
-    }
-    return causes.get(type(error)) or f"无法读写（{error.strerror or error}）"
-
-
-def _failed(cause: str) -> int:
-    print(cause, file=sys.stderr)
-    return 2
