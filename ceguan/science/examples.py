@@ -34,7 +34,7 @@ from ceguan.science import (
     water_index,
     water_sources,
 )
-from ceguan.standards import calendar
+from ceguan.standards import calendar, retention
 from ceguan.standards.tables import EmissionLimit, RadiationBackground, rows
 from ceguan.words import Label
 
@@ -328,6 +328,24 @@ def _holiday(year: int) -> Callable[[], Example]:
     return work
 
 
+def _kept(kind: str, made: date, day: date, scope: str = "") -> Callable[[], Example]:
+    def work() -> Example:
+        found = retention.kept(kind, day, scope)
+        free = found.free_from(made)
+        zh = f"{free} 起可依留痕的决定删除（至少 {found.months} 个月）" if free else _forever(found.months)
+        en = f"may be deleted by a recorded act from {free} on ({found.months} months at least)"
+        return Example(
+            Label(f"{found.name.zh}，{made} 形成", f"{found.name.en}, made on {made}"),
+            Label(zh, en if free else f"the platform never deletes them ({found.months or 'no'} months asked for)"),
+        )
+
+    return work
+
+
+def _forever(months: int | None) -> str:
+    return f"平台从不删除（法定至少 {months} 个月）" if months else "未查到期限，平台从不删除"
+
+
 EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "GB 3095-2012": _limits_of_air(date(2025, 12, 31)),
     "GB 3095-2026": _limits_of_air(date(2026, 3, 1)),
@@ -367,4 +385,8 @@ EXAMPLES: Mapping[str, Callable[[], Example]] = {
     "HJ 212-2017": _flow_weighted,
     "国务院办公厅关于2025年部分节假日安排的通知": _holiday(2025),
     "国务院办公厅关于2026年部分节假日安排的通知": _holiday(2026),
+    "排污许可管理条例": _kept("archive", date(2021, 3, 1), date(2026, 3, 1), retention.SELF),
+    "生态环境监测条例": _kept("reading_minute", date(2026, 1, 1), date(2031, 1, 1), retention.SELF),
+    "网络安全法": _kept("log", date(2026, 1, 1), date(2026, 7, 2)),
+    "平台保存规则": _kept("decision", date(2026, 1, 1), date(2036, 1, 1)),
 }

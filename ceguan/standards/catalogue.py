@@ -30,12 +30,13 @@ TRUST_WORDS = {
 ABOUT = ("standard", "clause", "valid_from", "valid_to", "trust", "source", "where")
 """What every row says about itself; printed after its own columns."""
 
-AIR, WATER, GROUND, SEA, SOIL, NOISE, ECOLOGY, SOURCES, RADIATION, TIME = (
+AIR, WATER, GROUND, SEA, SOIL, NOISE, ECOLOGY, SOURCES, RADIATION, TIME, KEEPING = (
     Label("环境空气", "ambient air"), Label("地表水", "surface water"), Label("地下水", "groundwater"),
     Label("海水", "sea water"), Label("土壤", "soil"), Label("噪声", "noise"), Label("生态", "ecology"),
     Label("污染源", "pollution sources"), Label("辐射", "radiation"), Label("工作日", "working days"),
+    Label("数据保存", "keeping of data"),
 )  # fmt: skip
-SUBJECTS = (AIR, WATER, GROUND, SEA, SOIL, NOISE, ECOLOGY, SOURCES, RADIATION, TIME)
+SUBJECTS = (AIR, WATER, GROUND, SEA, SOIL, NOISE, ECOLOGY, SOURCES, RADIATION, TIME, KEEPING)
 
 KINDS: dict[type[Row], tuple[Label, Label]] = {
     tables.AirLimit: (AIR, Label("浓度限值", "concentration limits")),
@@ -77,11 +78,25 @@ KINDS: dict[type[Row], tuple[Label, Label]] = {
     tables.RadiationBackground: (RADIATION, Label("天然本底范围", "natural background")),
     tables.Validity: (SOURCES, Label("数据有效性", "least amount of data")),
     tables.CalendarDay: (TIME, Label("节假日与调休", "holidays and make-up days")),
+    tables.Retention: (KEEPING, Label("保存期限", "how long data are kept")),
 }
 """Subject and title of each table. `Validity` belongs to air in the standards of air: see `subject`."""
 
 CODED = frozenset(
-    {"averaging", "kind", "statistic", "waterbody", "medium", "basis", "land", "industry", "period", "phase"}
+    {
+        "averaging",
+        "kind",
+        "statistic",
+        "waterbody",
+        "medium",
+        "basis",
+        "land",
+        "industry",
+        "period",
+        "phase",
+        "scope",
+        "after",
+    }
 )
 """Columns whose cells are words of our own, shown in the reader's language."""
 

@@ -661,6 +661,26 @@ class CalendarDay(Row):
     festival_en: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention(Row):
+    """How long data of a kind are kept at least, and what may happen after.
+
+    A row of a law gives `months` and whom it `binds`; the platform's own row gives `after`: keep (for ever), act (may
+    be deleted by a recorded act), rotate (makes room by itself), none (not kept). `scope`: self_monitoring (outlets),
+    "" all.
+    """
+
+    table_file: ClassVar[str] = "retention.csv"
+    kind: str
+    scope: str
+    name: str
+    name_en: str
+    months: int | None
+    after: str
+    binds: str
+    note: str
+
+
 TABLES: tuple[type[Row], ...] = (
     AirLimit,
     IaqiRow,
@@ -701,6 +721,7 @@ TABLES: tuple[type[Row], ...] = (
     RadiationBackground,
     Validity,
     CalendarDay,
+    Retention,
 )
 
 

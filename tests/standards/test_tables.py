@@ -8,7 +8,7 @@ from datetime import date
 
 import pytest
 
-from ceguan.standards import tables
+from ceguan.standards import retention, tables
 from ceguan.standards.tables import (
     TABLES,
     TRUST,
@@ -43,6 +43,7 @@ from ceguan.standards.tables import (
     NotInForce,
     RadiationBackground,
     Reactivity,
+    Retention,
     SeawaterLimit,
     SensitiveGroup,
     SpearmanCritical,
@@ -96,6 +97,7 @@ KEYS = {
     RadiationBackground: ("place",),
     Validity: ("scope", "standard"),
     CalendarDay: ("day",),
+    Retention: ("standard", "clause", "kind"),
 }
 UNITS = {
     *(
@@ -600,3 +602,32 @@ def test_a_broken_cell_is_named_with_table_and_line():
     text = f"{header}\nS,1,2020-01-01,,P,x,0,z,dB(A),loud,40\n"
     with pytest.raises(TableError, match=r"noise_limits\.csv:2 列 day: 'loud'"):
         tables.parse(NoiseLimit, text)
+
+
+@pytest.mark.parametrize("row", of(Retention))
+def test_a_row_of_a_law_gives_a_period_and_the_platforms_own_says_what_happens_after(row):
+    if row.standard == retention.PLATFORM:
+        assert row.after in ("keep", "act", "rotate", "none")
+        assert (row.months, row.note != "") == (None, True)
+    else:
+        assert (row.months or 0) > 0
+        assert row.binds
+        assert row.kind in retention.kinds()
+
+
+def test_what_no_law_gives_a_period_for_is_never_deleted_unless_the_bureau_sets_one():
+    made, day = date(2015, 5, 31), date(2026, 3, 2)
+    assert retention.kept("archive", day).free_from(made) is None
+    assert retention.kept("archive", day, own_months=13).free_from(made) == date(2016, 7, 1)
+    assert retention.kept("decision", day, retention.SELF, 13).free_from(made) is None
+
+
+def test_the_longest_period_in_force_counts_and_the_day_itself_does_not():
+    found = retention.kept("reading_minute", date(2026, 3, 2), retention.SELF)
+    assert found.free_from(date(2021, 3, 1)) == date(2026, 3, 2)
+    assert found.cite == "排污许可管理条例 第十九条、生态环境监测条例 第二十六条"
+    assert retention.kept("reading_minute", date(2026, 3, 2), retention.SELF, 72).months == 72
+    assert retention.kept("reading_minute", date(2021, 2, 28), retention.SELF).months is None
+    assert retention.kept("archive", date(2024, 3, 1), retention.SELF).free_from(date(2019, 2, 28)) == date(2024, 2, 29)
+    with pytest.raises(KeyError):
+        retention.kept("tea", date(2026, 3, 2))
