@@ -14,6 +14,7 @@ VERBS = (
     "ceguan.operate.archive",
     "ceguan.operate.backup",
     "ceguan.operate.ledger",
+    "ceguan.operate.storage",
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
     "ceguan.intake.forward.cli",

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from ceguan import clock, operate, settings
 from ceguan.operate.archive import moment
-from ceguan.store import ArchiveError, Ledger, LedgerError, Position, archive, proofs, snapshot
+from ceguan.store import ArchiveError, Ledger, LedgerError, Position, archive, proofs, sizes, snapshot
 from ceguan.words import beijing
 
 MARK = "ceguan-backup.json"
@@ -75,11 +75,16 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 def _backup(args: argparse.Namespace) -> int:
     if args.keep < 1:
         return _failed("--keep 至少为 1")
+    values = settings.load()
     try:
-        done = backup(settings.load(), args.folder, args.keep)
+        done = backup(values, args.folder, args.keep)
     except (BackupError, ArchiveError, LedgerError, OSError, sqlite3.Error) as error:
         return _failed(f"备份没有完成：{error}（以前的快照不变）")
     print(f"{done.snapshot}：共 {done.total} 字节，本次新拷 {done.copied} 字节")
+    try:
+        sizes.note_backup(values.folder, args.folder.resolve(), done.total, clock.now())
+    except OSError as error:
+        print(f"备份已完成，但数据目录里记不下这一次（{error.strerror}），运行状态页仍显示上一次", file=sys.stderr)
     return 0
 
 

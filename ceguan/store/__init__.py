@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -24,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from ceguan import settings
-from ceguan.store import archive, checked, columns, lake, query, sealed
+from ceguan.store import archive, checked, columns, lake, query, sealed, sizes
 from ceguan.store.archive import (
     ArchiveError,
     ArchiveWriter,
@@ -61,6 +60,7 @@ from ceguan.store.ledger import (
     positions,
 )
 from ceguan.store.query import thin
+from ceguan.store.sizes import Part
 from ceguan.words import FrameRef
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LedgerTakenError",
+    "Part",
     "Position",
     "QualityRun",
     "Quarantined",
@@ -94,7 +95,6 @@ __all__ = [
     "StoredVerdict",
     "StreamTakenError",
     "UnknownFrame",
-    "Usage",
     "Verdict",
     "Warned",
     "decision_content",
@@ -107,17 +107,6 @@ __all__ = [
 
 FEW_SERIES = 500
 _local = threading.local()
-
-
-class Usage(NamedTuple):
-    """Bytes on disk."""
-
-    archive: int
-    ledger: int
-    history: int  # with the copies of a history that lies elsewhere
-    other: int  # business data, attachments, logs
-    disk_free: int
-    disk_total: int
 
 
 class Store:
@@ -410,15 +399,13 @@ class Store:
         sql = "SELECT {columns} FROM manifest ORDER BY month, generation"
         return columns.select(self._db, columns.MANIFEST_SCHEMA, sql)
 
-    def usage(self) -> Usage:
-        """What each part takes on disk, and what is left."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        disk = shutil.disk_usage(self.folder)
-        parts = {"archive": 0, "ledger": 0, "history": 0, "other": 0}
-        for entry in self.folder.iterdir():
-            name = "ledger" if entry.name.startswith(self._path.name) else entry.name.removesuffix("-cache")
-            parts[name if name in parts else "other"] += _size(entry)
-        return Usage(**parts, disk_free=disk.free, disk_total=disk.total)
+    def measured(self) -> list[Part]:
+        """What each part takes, on this disk and elsewhere."""
+        return sizes.measure(self.folder, self._db, self.history)
+
+    def count(self) -> int:
+        """Readings in the ledger that are not sealed yet, counted one by one: seconds for a large ledger."""
+        return int(self._db.execute("SELECT count(*) FROM reading").fetchone()[0])
 
     @property
     def _db(self) -> Database:
@@ -434,9 +421,3 @@ class Store:
         db = self._db
         kept: dict[int, query.LatestOfAll] = _local.__dict__.setdefault("latest", {})
         return kept.setdefault(id(db), query.LatestOfAll()).table(db)
-
-
-def _size(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file())

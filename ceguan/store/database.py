@@ -46,6 +46,9 @@ class Database(Protocol):
     def commits(self) -> int:
         """A number that is another one whenever somebody else has committed."""
 
+    def occupied(self) -> dict[str, int]:
+        """Bytes in the database server by schema ("ledger", "public": business data); empty where files lie here."""
+
     def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         """Append to `reading`: columns in the order of READING_COLUMNS, sorted by its key; NaN becomes NULL."""
 

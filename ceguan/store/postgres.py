@@ -116,6 +116,14 @@ class Connection:
         found = self.execute("SELECT n FROM commits").fetchone()
         return int(found[0]) if found else 0
 
+    def occupied(self) -> dict[str, int]:
+        found = self.execute(
+            """SELECT n.nspname, sum(pg_total_relation_size(c.oid)) FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname IN ('ledger', 'public') AND c.relkind IN ('r', 'm', 'S') GROUP BY n.nspname"""
+        )
+        return {"ledger": 0, "public": 0} | {name: int(size) for name, size in found}
+
     def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         """By COPY, into the partitions of their months."""
         months = {history.month_of(day * 86400) for day in np.unique((columns[2] + 28800) // 86400).tolist()}

@@ -28,6 +28,9 @@ class Connection(sqlite3.Connection):
     def commits(self) -> int:
         return int(self.execute("PRAGMA data_version").fetchone()[0])
 
+    def occupied(self) -> dict[str, int]:
+        return {}
+
     def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         marks = ", ".join("?" * len(READING_COLUMNS))
         rows = zip(*(column.tolist() for column in columns), strict=True)

@@ -29,6 +29,7 @@ MOST_PAUSE = 60.0
 NOTICE_SECONDS = 2.0
 SEAL_SECONDS = 3600.0
 EVIDENCE_SECONDS = 60.0
+SIZES_SECONDS = 600.0
 
 
 def add_parser(verbs: Any) -> None:
@@ -76,7 +77,11 @@ class Loop:
         """Returns 0, or with `once` 1 when a step failed."""
         beside = [
             threading.Thread(target=self._beside, args=work, daemon=True)
-            for work in (("发送通知", self._notices, NOTICE_SECONDS), ("归档作证", self._evidence, EVIDENCE_SECONDS))
+            for work in (
+                ("发送通知", self._notices, NOTICE_SECONDS),
+                ("归档作证", self._evidence, EVIDENCE_SECONDS),
+                ("记下用量", self._sizes, SIZES_SECONDS),
+            )
         ]
         for thread in beside:
             thread.start()
@@ -151,6 +156,17 @@ class Loop:
         from ceguan.watch import evidence
 
         evidence.step(self._settings, clock.now())
+
+    def _sizes(self) -> None:
+        """Once a Beijing day: what each part takes, with the readings of the ledger counted."""
+        from ceguan.store import Store, sizes
+
+        folder, now = self._settings.folder, clock.now()
+        if sizes.noted_on(folder, now):
+            return
+        store = Store(folder)
+        counted = [part._replace(rows=store.count()) if part.name == "ledger" else part for part in store.measured()]
+        sizes.note(folder, counted, now)
 
 
 class Heartbeat:

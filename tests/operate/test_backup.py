@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from ceguan.registry.models import AuditEvent
-from ceguan.store import ArchiveWriter, RecordKind, Store
+from ceguan.store import ArchiveWriter, RecordKind, Store, sizes
 from ceguan.store.verify import verify
 from tests.operate.test_serve import ceguan
 from tests.postgres import new_database
@@ -163,6 +163,7 @@ def test_a_second_run_copies_only_what_is_new(world, tmp_path_factory):
     for _ in range(2):
         ceguan("backup", copy, "--keep", "2", data=world.folder)
     assert len(list((copy / "snapshots").iterdir())) == 2
+    assert sizes.last_backup(world.folder)["folder"] == str(copy)
 
 
 def test_sealed_history_is_in_a_backup_and_a_file_left_from_a_crash_is_not(world, tmp_path_factory):

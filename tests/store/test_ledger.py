@@ -424,11 +424,3 @@ def test_a_note_is_remembered_with_its_batch_or_not_at_all(store: Store) -> None
         batch.note("to judge", []), batch.note("not JSON", object())
     assert store.note("to judge") == store.ledger.note("to judge") == [[1, MARCH]]
     assert store.note("nothing") is None
-
-
-def test_usage_counts_each_part(store: Store) -> None:
-    add(store, reading(1, MARCH, 5.0))
-    used = store.usage()
-    assert used.ledger > 0
-    assert used.archive == used.history == 0
-    assert 0 < used.disk_free <= used.disk_total

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from ceguan.registry.models import Device
-from ceguan.store import Store
+from ceguan.store import Store, sizes
 from ceguan.watch.models import Finding
 from tests.watch.test_clockwork import gas
 from tests.watch.world import HOUR, at
@@ -119,7 +119,8 @@ def test_the_process_takes_in_what_comes_shows_its_heartbeat_and_stops_when_told
     heartbeat = world.folder / "clockwork.json"
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        if heartbeat.exists() and json.loads(heartbeat.read_text())["totals"]["new"] == 1:
+        taken = heartbeat.exists() and json.loads(heartbeat.read_text())["totals"]["new"] == 1
+        if taken and sizes.noted(world.folder):
             break
         time.sleep(0.1)
     second = subprocess.run(clockwork(), env=os.environ, capture_output=True, text=True)
@@ -134,6 +135,8 @@ def test_the_process_takes_in_what_comes_shows_its_heartbeat_and_stops_when_told
         0,
         [],
     )
+    assert sizes.noted_on(world.folder, time.time())
+    assert sizes.noted(world.folder)[0].rows["ledger"] in (0, 1)
 
 
 @pytest.mark.service

@@ -14,11 +14,11 @@ from ceguan.intake.hj212.frame import decode
 from ceguan.intake.hj212.readings import rows
 from ceguan.registry.models import AuditEvent, Device
 from ceguan.registry.rights import Forbidden
-from ceguan.store import Fill, Gap, RecordKind, Store
+from ceguan.store import Fill, Gap, Part, RecordKind, Store, sizes
 from ceguan.web.pages.intake import warnings
 from ceguan.words import FrameRef, Kind
 from tests.watch.test_corpus import corpus
-from tests.watch.world import World, at
+from tests.watch.world import DAY, World, at
 
 NOW = at("2026-11-24 10:30")
 MN = "NEWDEVICE01"
@@ -49,6 +49,22 @@ def test_the_status_page_lists_devices_processes_and_disk(world, signed_in):
     assert "运行中" in page
     assert "没有启动过" in page, "the clockwork has written no heartbeat"
     assert str(world.folder / "logs") in page
+
+
+def test_the_status_page_shows_what_each_part_takes_and_how_long_the_room_lasts(world, signed_in, monkeypatch):
+    from django.conf import settings
+
+    page = signed_in("duty").get("/intake/").content.decode()
+    for said in ("帧归档", "封存历史", "还没有记过", "记下两天的用量后才能说", "还没有备份过"):
+        assert said in page
+    for day in (1, 0):
+        sizes.note(world.folder, [Part("archive", 10**8 * (1 - day)), Part("ledger", 0, 4711)], NOW - day * DAY)
+    beat = {"running": True, "pid": os.getpid(), "real": time.time(), "waiting": 815}
+    (world.folder / "clockwork.json").write_text(json.dumps(beat))
+    monkeypatch.setitem(settings.CEGUAN.__dict__, "disk_budget_gb", 1.0)
+    page = signed_in("duty").get("/intake/").content.decode()
+    for said in ("预算还够", "10 天", "100.0 MB", "照近来的增长只够", "4711", "815"):
+        assert said in page
 
 
 def test_the_status_page_shows_every_gateway_process(world, signed_in):

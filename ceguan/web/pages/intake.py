@@ -28,7 +28,7 @@ from ceguan.pulse import LOOK_AROUND_SECONDS, STALE_SECONDS, clock_synchronised,
 from ceguan.registry import rights
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
-from ceguan.store import Record, RecordKind, RecordNotFoundError, archive, proofs
+from ceguan.store import Record, RecordKind, RecordNotFoundError, archive, proofs, sizes
 from ceguan.watch import fill
 from ceguan.watch.models import PointStatus
 from ceguan.web import series
@@ -194,11 +194,12 @@ def _unconfirmed() -> dict[str, dict[str, int]]:
 def _health() -> dict[str, Any]:
     """Our own processes, disk, clock, logs."""
     values, real = settings.CEGUAN, time.time()
-    usage = store().usage()
+    parts, notes = store().measured(), sizes.noted(values.folder)
+    room = sizes.room(values.folder, parts, notes, values.disk_budget_gb)
     gateway, clockwork, collect = (
         pulse(values.folder / f"{name}.json", real) for name in ("gateway", "clockwork", "collect")
     )
-    free = 100 * usage.disk_free / usage.disk_total
+    free = 100 * room.disk_free / room.disk_total
     return {
         "gateway": gateway,
         "gateway_word": label(PULSES[gateway.state]),
@@ -210,7 +211,12 @@ def _health() -> dict[str, Any]:
         "relays": [_relay(one, real) for one in collect.said.get("relays", ())],
         "errors": list(reversed(clockwork.said.get("errors", [])))[:5],
         "backlog": store().backlog(),
-        "usage": usage,
+        "room": room,
+        "disk_short": room.days is not None and room.days < values.disk_warn_days,
+        "parts": [_part(part, notes) for part in parts],
+        "noted": notes[-1].at if notes else None,
+        "backup": sizes.last_backup(values.folder),
+        "waiting": clockwork.said.get("waiting"),
         "free_percent": free,
         "disk_low": free < values.disk_low_percent,
         "folder": str(values.folder),
@@ -220,6 +226,21 @@ def _health() -> dict[str, Any]:
         "real": real,
         "refuses": values.unknown_devices == "refuse",
     }
+
+
+class PartRow(NamedTuple):
+    """A part of what is stored, with its rows as last counted and its growth [bytes a day]."""
+
+    name: str
+    part: sizes.Part
+    rows: int | None
+    per_day: float | None
+
+
+def _part(part: sizes.Part, notes: list[sizes.Noted]) -> PartRow:
+    counted = notes[-1].rows.get(part.name) if notes else None
+    rows = part.rows if part.rows is not None else counted
+    return PartRow(label(sizes.PARTS[part.name]), part, rows, sizes.growth(notes, part.name) if notes else None)
 
 
 def _relay(said: dict[str, Any], real: float) -> dict[str, Any]:

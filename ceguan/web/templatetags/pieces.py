@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from ceguan import words
+from ceguan.store import sizes
 from ceguan.web import label as names
 
 register = template.Library()
@@ -111,14 +112,8 @@ def percent(part: float | None, decimals: int = 0) -> str:
 
 @register.filter
 def size(count: float | None) -> str:
-    """Bytes in the unit that fits."""
-    if count is None:
-        return "—"
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    """Bytes in the unit that fits; — for none."""
+    return "—" if count is None else sizes.said(count)
 
 
 @register.filter
