@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ceguan.store import columns
+from ceguan.store import columns, layout
 from ceguan.store.lake import Lake
 from ceguan.words import BEIJING, READING_COLUMNS, beijing
 
@@ -56,15 +56,6 @@ def file_name(month: str, generation: int) -> str:
     return f"{month}.g{generation:03d}.parquet"
 
 
-_DELTAS = ("series", "ts", "recv")
-_ENCODING: dict[str, Any] = {
-    "use_dictionary": [name for name in READING_COLUMNS if name not in _DELTAS],
-    "column_encoding": dict.fromkeys(_DELTAS, "DELTA_BINARY_PACKED"),
-}
-"""Measured on the invented city: times as deltas take a third, receptions a tenth of what dictionaries take; numbers
-and frames would take more."""
-
-
 def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
     """Write a file in full and on disk before it gets its name. Returns where it lies on this machine.
 
@@ -83,9 +74,9 @@ def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
 
 
 def _write_unfinished(path: Path, readings: pa.RecordBatchReader) -> None:
-    with pq.ParquetWriter(path, columns.READING_SCHEMA, compression="zstd", compression_level=9, **_ENCODING) as out:
+    with pq.ParquetWriter(path, layout.SCHEMA, **layout.WRITING) as out:
         for batch in readings:
-            out.write_batch(batch, row_group_size=ROW_GROUP)
+            out.write_batch(layout.pack(batch), row_group_size=ROW_GROUP)
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
@@ -188,16 +179,17 @@ class Source:
         self._lake, self._ends = lake, ends
 
     def __enter__(self) -> str:
-        names = ", ".join(READING_COLUMNS)
         parts = []
-        if self._paths:
-            listed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in self._paths)
-            parts.append(f"SELECT {names} FROM read_parquet([{listed}])")
+        alike: dict[layout.Form, list[str]] = {}
+        for path in self._paths:
+            alike.setdefault(layout.form_of(path), []).append("'" + str(path).replace("'", "''") + "'")
+        for form, listed in alike.items():
+            parts.append(f"SELECT {form.select(READING_COLUMNS)} FROM read_parquet([{', '.join(listed)}])")
         if self._afar:
             found = [g for name in self._afar for g in groups(self._lake, name, READING_COLUMNS, **self._ends)]
             shape = columns.READING_SCHEMA
             duck().register("afar", pa.concat_tables([shape.empty_table(), *(group.cast(shape) for group in found)]))
-            parts.append(f"SELECT {names} FROM afar")
+            parts.append(f"SELECT {', '.join(READING_COLUMNS)} FROM afar")
         return f"({' UNION ALL '.join(parts)})"
 
     def __exit__(self, *_: object) -> None:
@@ -206,11 +198,13 @@ class Source:
 
 
 def groups(lake: Lake, file: str, names: Sequence[str], **ends: tuple[Any, Any] | None) -> Iterator[pa.Table]:
-    """Row groups of a file that can hold something of these ranges (both ends included; None = all), in order."""
+    """These columns of readings, row group by row group, of those groups of a file that can hold something of these
+    ranges (both ends included; None = all)."""
     with lake.open(file) as opened:
         for number in range(opened.num_row_groups):
             if _may_hold(opened.metadata.row_group(number), ends):
-                yield opened.read_row_group(number, list(names), use_threads=False)
+                form = layout.form(opened.metadata, [number])
+                yield form.unpack(opened.read_row_group(number, form.needs(names), use_threads=False), names)
 
 
 def _may_hold(group: Any, ends: Mapping[str, tuple[Any, Any] | None]) -> bool:
