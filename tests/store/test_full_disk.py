@@ -91,7 +91,7 @@ def test_a_ledger_that_finds_the_disk_full_has_all_of_a_batch_or_nothing(disk: D
 
 def test_sealing_on_a_full_disk_leaves_the_month_where_it_was_and_can_be_done_again(disk: Disk) -> None:
     with Store(disk.folder, write=True, database="") as store:
-        add(store, *(reading(series, MARCH + i * HOUR, (i * 7919 + series) % 9973) for series in range(20)
+        add(store, *(reading(series, MARCH + i * HOUR, (i * 7919 + series) % 9973 / 9973) for series in range(20)
                      for i in range(700)))  # fmt: skip
         before = rows(store)
         disk.fill(leave=4 * PAGE)
