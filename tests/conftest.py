@@ -72,17 +72,9 @@ def data(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def db(data, template_database, monkeypatch) -> Path:
     """A fresh, migrated business database (and an empty ledger) for the data folder of this test."""
-    from django.conf import settings
     from django.db import connections
 
-    if POSTGRES:
-        url = new_database(template_database)
-        monkeypatch.setenv("CEGUAN_DATABASE_URL", url)
-        monkeypatch.setitem(settings.CEGUAN.__dict__, "database_url", url)
-        _use(url)
-    else:
-        shutil.copy(template_database, data / "business.db")
-        _use(data / "business.db")
+    put_database(data, template_database, monkeypatch)
     yield data
     connections.close_all()
 
@@ -93,6 +85,20 @@ def city(db):
     from tests.city import build
 
     return build()
+
+
+def put_database(folder: Path, template: Path | str, patch: pytest.MonkeyPatch) -> None:
+    """A copy of the template for a data folder, which this process and its children use from now on."""
+    from django.conf import settings
+
+    if POSTGRES:
+        url = new_database(template)
+        patch.setenv("CEGUAN_DATABASE_URL", url)
+        patch.setitem(settings.CEGUAN.__dict__, "database_url", url)
+        _use(url)
+    else:
+        shutil.copy(template, folder / "business.db")
+        _use(folder / "business.db")
 
 
 def _use(where: Path | str) -> None:

@@ -18,14 +18,14 @@ from enum import StrEnum
 from typing import TextIO
 
 import orjson
-from django.db import transaction
 
+from ceguan.intake import decided
 from ceguan.intake.hj212.readings import interval_start
 from ceguan.intake.sheets import Line
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, Point, Series, User
 from ceguan.standards import factors, units
-from ceguan.store import RecordKind, Store, open_free_stream
+from ceguan.store import RecordKind, Store
 from ceguan.store.archive import IMPORTED
 from ceguan.words import BEIJING, DEVICE_FLAGS, FrameRef, Kind, beijing
 
@@ -323,31 +323,29 @@ def _names(series: Series) -> set[str]:
 def take(rows: Sequence[Row], file: str, user: User | None, by: str, store: Store, now: float) -> list[FrameRef]:
     """Put what is new into the archive, audited; on disk when this returns. [] when there was nothing new.
 
-    `by` names who did it in the record. Raises StreamTakenError, ArchiveError; then nothing counts.
+    `by` names who did it in the record. Raises StreamTakenError, ArchiveError; then nothing counts. Raises
+    decided.WaitsError when all of it counts, once the archive can be written.
     """
     new = [row for row in rows if row.result in (Result.ACCEPTED, Result.NEW_VERSION)]
     if not new:
         return []
-    with transaction.atomic():
+    with decided.writing(store.archive, STREAMS) as out:
         counts = {str(result): number for result, number in counted(rows).items()}
-        audit.record(user, "import", f"file:{file}"[:80], f"导入读数（{by}）", {"file": file, "rows": counts}, now)
-        with open_free_stream(store.archive, STREAMS) as writer:
-            refs = [
-                writer.append(RecordKind.IMPORT, now, f"{IMPORTED}{by}", payload)
-                for payload in _payloads(new, file, by)
-            ]
-            writer.sync()
-    return refs
+        detail = {"file": file, "rows": counts}
+        event = audit.record(user, "import", f"file:{file}"[:80], f"导入读数（{by}）", detail, now)
+        for payload in _payloads(new, file, by, event.seq):
+            out.append(RecordKind.IMPORT, now, f"{IMPORTED}{by}", payload)
+    return out.refs
 
 
-def _payloads(rows: Sequence[Row], file: str, by: str) -> Iterator[bytes]:
+def _payloads(rows: Sequence[Row], file: str, by: str, event: int) -> Iterator[bytes]:
     for begin in range(0, len(rows), ROWS_PER_RECORD):
         content = [
             [r.reading.series, int(r.reading.kind), r.reading.ts, r.reading.value, r.reading.flag, r.line.number]
             for r in rows[begin : begin + ROWS_PER_RECORD]
             if r.reading
         ]
-        yield orjson.dumps({"file": file, "by": by, "rows": content})
+        yield orjson.dumps({"file": file, "by": by, "audit": event, "rows": content})
 
 
 def by_file(rows: Iterable[Row], otherwise: str) -> dict[str, list[Row]]:

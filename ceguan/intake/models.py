@@ -162,3 +162,15 @@ class ForwardTarget(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Undelivered(models.Model):
+    """A record that was committed and is not known to lie in the archive yet; see `decided`."""
+
+    stream = models.IntegerField()
+    segment = models.IntegerField()
+    offset = models.BigIntegerField()
+    kind = models.SmallIntegerField()
+    recv = models.FloatField()
+    source = models.CharField(max_length=255)
+    payload = models.TextField()

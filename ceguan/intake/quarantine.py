@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from django.db import transaction
 
+from ceguan.intake import decided
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, User
-from ceguan.store import Quarantined, RecordKind, Store, open_free_stream
+from ceguan.store import Quarantined, RecordKind, Store
 from ceguan.words import FrameRef, Label
 
 STREAMS = range(65, 70)
@@ -56,7 +56,8 @@ def decide(store: Store, frames: Sequence[int], action: str, user: User, reason:
     """Write that these frames are to be taken in ("release") or never ("dismiss"); on disk when this returns; audited.
 
     Raises Forbidden without the right at every point concerned; QuarantineError when a frame is not in quarantine (any
-    more) or the reason is too short; StreamTakenError, OSError as the archive does. Then nothing is changed.
+    more) or the reason is too short; StreamTakenError, OSError as the archive does. Then nothing is changed. Raises
+    decided.WaitsError when it is decided and reaches the archive later.
     """
     if action not in ("release", "dismiss"):
         raise QuarantineError(f"没有名为 {action} 的处理；可用：release、dismiss")
@@ -74,12 +75,10 @@ def decide(store: Store, frames: Sequence[int], action: str, user: User, reason:
     }  # fmt: skip
     subject = f"device:{mns[0]}" if len(mns) == 1 else "quarantine"
     detail = {"mns": mns, "count": len(frames), "frames": [str(FrameRef.unpack(frame)) for frame in frames[:100]]}
-    with transaction.atomic():
-        audit.record(user, f"quarantine.{action}", subject, record["why"], detail, now)
-        with open_free_stream(store.archive, STREAMS) as writer:
-            ref = writer.append(RecordKind.RELEASE, now, f"web:{user.username}", orjson.dumps(record))
-            writer.sync()
-    return ref
+    with decided.writing(store.archive, STREAMS) as out:
+        event = audit.record(user, f"quarantine.{action}", subject, record["why"], detail, now)
+        out.append(RecordKind.RELEASE, now, f"web:{user.username}", orjson.dumps(record | {"audit": event.seq}))
+    return out.refs[0]
 
 
 def _held(store: Store, frames: Sequence[int]) -> list[Quarantined]:

@@ -25,6 +25,8 @@ WANTED_SECONDS = 5.0
 """How often it is asked whether a process that had nothing to do is wanted now."""
 HEARTBEAT = "serve.json"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+WEB_THREADS = 8
+"""Of each web process. A thread has at most one connection to the business database and one to the ledger."""
 
 
 @dataclass
@@ -102,7 +104,8 @@ def commands(values: Settings, part: str, extra: dict[str, list[str]]) -> dict[s
         "--port",
         str(values.web_port),
     ]
-    web += ["--workers", str(values.web_workers), "--blocking-threads", "8", "--no-ws", "ceguan.web.wsgi:application"]
+    web += ["--workers", str(values.web_workers), "--blocking-threads", str(WEB_THREADS), "--no-ws"]
+    web.append("ceguan.web.wsgi:application")
     wanted = [name for name in PARTS[part] if values.nats_url or name not in ("relay", "collect")]
     ours = {name: web if name == "web" else [*ceguan, name] for name in wanted}
     return ours | {name: ceguan + arguments for name, arguments in extra.items()}

@@ -106,11 +106,22 @@ __all__ = [
 ]
 
 FEW_SERIES = 500
+MOST_LEDGERS = 4
+"""Ledgers one thread reads at a time; a platform has one, a tool that compares has two."""
 _local = threading.local()
 
 
+class Reader:
+    """A thread's read-only connection to one ledger, and what is kept of it."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self.db = connect_reader(path, url)
+        self.latest = query.LatestOfAll()
+
+
 class Store:
-    """The door. Opening it to read costs next to nothing: each thread keeps its connections.
+    """The door. Opening it to read costs next to nothing: each thread keeps one connection to a ledger, to at most
+    MOST_LEDGERS of them; whichever was read longest ago makes room for another.
 
     `database`: URL of the PostgreSQL that holds the ledger, "" for SQLite in the folder; `history`: where sealed files
     lie, see `lake.of`, "" for the folder; None = as the settings say.
@@ -409,15 +420,19 @@ class Store:
 
     @property
     def _db(self) -> Database:
-        """This thread's read-only connection (a forked child gets its own)."""
+        return self._reader.db
+
+    @property
+    def _reader(self) -> Reader:
+        """This thread's (a forked child gets its own)."""
         key = (os.getpid(), self._url or str(self._path.absolute()))
-        connections: dict[tuple[int, str], Database] = _local.__dict__.setdefault("connections", {})
-        if key not in connections:
-            connections[key] = connect_reader(self._path, self._url)
-        return connections[key]
+        readers: dict[tuple[int, str], Reader] = _local.__dict__.setdefault("readers", {})
+        readers[key] = reader = readers.pop(key, None) or Reader(self._path, self._url)  # the last is the newest
+        mine = [one for one in readers if one[0] == key[0]]
+        for oldest in mine[:-MOST_LEDGERS]:
+            readers.pop(oldest).db.close()
+        return reader
 
     def _all_latest(self) -> pa.Table:
         """`latest` of everything, kept by each thread and brought up to date when somebody has committed."""
-        db = self._db
-        kept: dict[int, query.LatestOfAll] = _local.__dict__.setdefault("latest", {})
-        return kept.setdefault(id(db), query.LatestOfAll()).table(db)
+        return self._reader.latest.table(self._reader.db)

@@ -458,6 +458,12 @@ def segments(stream: Path) -> list[int]:
     return sorted(int(path.stem) for path in stream.glob("*.seg"))
 
 
+def end_of(stream: Path) -> Position:
+    """Where the next record of a stream's folder, which somebody has opened to write, will lie at the earliest."""
+    number = segments(stream)[-1]
+    return Position(number, max(segment_path(stream, number).stat().st_size, FIRST_OFFSET))
+
+
 def sealed_segments(folder: Path, stream: int, repair: bool = False) -> list[SealedSegment]:
     """The sealed segments of a stream, in order, with their chained hashes; `repair`: as its one writer."""
     return _read_sealed(stream_folder(folder, stream), repair)

@@ -26,9 +26,11 @@ import numpy as np
 from django.db import close_old_connections, transaction
 from numpy.typing import NDArray
 
+from ceguan.intake import decided
 from ceguan.registry import models
 from ceguan.settings import Settings
-from ceguan.store import CHANGED, SAME, Added, Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
+from ceguan.store import CHANGED, SAME, Added, ArchiveError, Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
+from ceguan.store.refusals import refusal
 from ceguan.watch import findings, gaps, judge, windows
 from ceguan.watch import status as statuses
 from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
@@ -146,6 +148,7 @@ class Clockwork:
             self._resume()
         self._torn = True
         self.register.refresh(beijing(now).date())
+        self._deliver(report)
         self._take_in(now, report)
         if self._may_look(report):
             self._look(now, report)
@@ -214,6 +217,13 @@ class Clockwork:
         return {mn: recv for mn, recv in last.items() if recv > 0}
 
     # ---- 1. take in
+
+    def _deliver(self, report: Report) -> None:
+        """What people decided and was left behind on its way to the archive."""
+        try:
+            decided.deliver(self.store.archive)
+        except (ArchiveError, OSError) as error:  # what has arrived is taken in all the same
+            report.errors.append(f"待归档的决定：{refusal(error) or error}")
 
     def _take_in(self, now: float, report: Report) -> None:
         records = list(islice(self.store.arrivals(), self._batch_records))

@@ -5,9 +5,9 @@ BAD     bytes that were no frame: counted, with what can be read of them
 IMPORT  JSON {"file", "by", "rows": [[series, kind, ts, value, flag, row number], …]}: readings
 SENT    what the platform sent: passed over
 DECISION  JSON {series, kind, ts_from, ts_to, action, who, at, why, evidence?, value?, zs?}: a reviewer's decision
-
 RELEASE JSON {"frames": […], "parts": […], "action": "release" | "dismiss", who, at, why}: what a person decided about
         frames in quarantine
+What people did (IMPORT, DECISION, RELEASE) names its event in the audit trail as "audit"; see intake/decided.py.
 
 What may not count before a person has looked goes into quarantine with its cause: a CRC dialect that is not confirmed
 for the device, a time too far in the future, or too old. Old data are welcome when they are marked as sent again (RF=1,

@@ -1,15 +1,15 @@
-"""A reviewer's decision about readings: one record in the archive, audited; the clockwork brings it into force."""
+"""A reviewer's decision about readings: audited, one record in the archive; the clockwork brings it into force."""
 
 from __future__ import annotations
 
 import orjson
 from django.conf import settings
-from django.db import transaction
 
+from ceguan.intake import decided
 from ceguan.intake.quarantine import STREAMS
 from ceguan.registry import audit
 from ceguan.registry.models import Series, User
-from ceguan.store import RecordKind, open_free_stream
+from ceguan.store import RecordKind
 from ceguan.words import FrameRef, Kind
 
 
@@ -17,17 +17,17 @@ def decide(
     user: User, series: Series, kind: Kind, ts_from: int, ts_to: int, action: str, why: str, evidence: str,
     value: float | None, zs: float | None, now: float,
 ) -> FrameRef:  # fmt: skip
-    """Write the decision about [ts_from, ts_to); on disk when this returns. Nothing is written when the audit fails.
+    """Write the decision about [ts_from, ts_to), audited; on disk when this returns.
 
-    Raises StreamTakenError when every stream is in use, OSError when the disk refuses.
+    Raises StreamTakenError when every stream is in use, OSError when the disk refuses, django.db.Error: then nothing is
+    decided. Raises decided.WaitsError when it is, and reaches the archive later.
     """
     record = {
         "series": series.id, "kind": int(kind), "ts_from": ts_from, "ts_to": ts_to, "action": action,
         "who": user.username, "at": now, "why": why, "evidence": evidence, "value": value, "zs": zs,
     }  # fmt: skip
-    with transaction.atomic():
-        audit.record(user, "decide", f"point:{series.point.code}", why, record, now)
-        with open_free_stream(settings.CEGUAN.folder / "archive", STREAMS) as writer:
-            ref = writer.append(RecordKind.DECISION, now, f"web:{user.username}", orjson.dumps(record))
-            writer.sync()
-    return ref
+    with decided.writing(settings.CEGUAN.folder / "archive", STREAMS) as out:
+        event = audit.record(user, "decide", f"point:{series.point.code}", why, record, now)
+        payload = orjson.dumps(record | {"audit": event.seq})
+        out.append(RecordKind.DECISION, now, f"web:{user.username}", payload)
+    return out.refs[0]

@@ -5,7 +5,6 @@ All tests of this file share one gateway; each has a device of its own.
 
 from __future__ import annotations
 
-import shutil
 import time
 from types import SimpleNamespace
 
@@ -38,12 +37,11 @@ def town(tmp_path_factory, template_database):
     from django.db import connections
 
     folder = tmp_path_factory.mktemp("talking")
-    shutil.copy(template_database, folder / "business.db")
     (folder / "secret.key").write_text(settings.SECRET_KEY)  # what is sealed here must open there
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CEGUAN_DATA", str(folder))
         patch.setitem(settings.CEGUAN.__dict__, "data", str(folder))
-        conftest._use(folder / "business.db")
+        conftest.put_database(folder, template_database, patch)
         city = cities.build()
         point, units = city.points["gas_outlet"], {"a21026": "mg/m³"}
         made = [Device.objects.create(mn=f"TALK{n:03}", point=point, units=units) for n in range(DEVICES)]

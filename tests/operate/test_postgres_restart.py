@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 
+from ceguan.operate.supervise import WEB_THREADS
 from ceguan.registry.postgres.base import WRITING
-from ceguan.store import Store
+from ceguan.store import RecordKind, Store, archive
 from tests.operate.web import Web
 from tests.postgres import Server
 from tests.watch.world import HOUR, World, at
@@ -139,6 +141,52 @@ def test_a_page_whose_transaction_breaks_says_why_and_the_same_again_is_done_onc
     assert after["registry_auditevent"] > before["registry_auditevent"]
     done = subprocess.run([sys.executable, "-m", "ceguan", "audit"], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stdout
+
+
+SLOW_COMMIT = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(600); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON registry_auditevent DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION slow()
+"""
+
+
+def test_a_decision_whose_commit_breaks_off_is_not_in_the_archive_and_the_page_does_not_pretend_to_know(
+    server, database, tmp_path
+):
+    with psycopg.connect(database) as link:
+        link.execute(SLOW_COMMIT)
+    form = {
+        "factor": "a21026", "kind": "hour", "start": "2026-03-10T00:00", "end": "2026-03-10T01:00",
+        "action": "invalidate", "why": "校准期间", "evidence": "",
+    }  # fmt: skip
+    with Web(tmp_path) as web:
+        web.sign_in("analyst")
+        before, answers = counts(database), []
+        asking = threading.Thread(target=lambda: answers.append(web.post("/points/gas_outlet/decide/", form)))
+        asking.start()
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+        wait_for(lambda: rows(database, sql)[0][0])
+        server.restart()
+        asking.join(120)
+        assert answers[0].status_code == 503
+        assert "不知道这一步是否已写入" in answers[0].text
+        assert counts(database) == before
+        assert list(archive.read(tmp_path / "archive")) == []
+        with psycopg.connect(database) as link:
+            link.execute("DROP TRIGGER slow ON registry_auditevent")
+        assert web.post("/points/gas_outlet/decide/", form).status_code == 302
+        assert [one.kind for one in archive.read(tmp_path / "archive")] == [RecordKind.DECISION]
+
+
+def test_pages_asked_for_all_at_once_take_a_bounded_number_of_connections(server, database, tmp_path):
+    """Two for each thread of the web server, however many people ask."""
+    with Web(tmp_path) as web:
+        web.sign_in("enforcement")
+        with ThreadPoolExecutor(30) as crowd:
+            answers = {answer.status_code for answer in crowd.map(web.get, ["/inbox/", "/map/", "/points/"] * 20)}
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert 2 < rows(database, sql)[0][0] <= 2 * WEB_THREADS
+    assert answers == {200}
 
 
 def counts(database: str) -> dict[str, int]:

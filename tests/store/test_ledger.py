@@ -8,8 +8,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from ceguan.store import (
+    MOST_LEDGERS,
     BadFrame,
     Batch,
     Decision,
@@ -424,3 +426,25 @@ def test_a_note_is_remembered_with_its_batch_or_not_at_all(store: Store) -> None
         batch.note("to judge", []), batch.note("not JSON", object())
     assert store.note("to judge") == store.ledger.note("to judge") == [[1, MARCH]]
     assert store.note("nothing") is None
+
+
+def test_usage_counts_each_part(store: Store) -> None:
+    add(store, reading(1, MARCH, 5.0))
+    used = store.usage()
+    assert used.ledger > 0
+    assert used.archive == used.history == 0
+    assert 0 < used.disk_free <= used.disk_total
+
+
+def test_a_thread_that_reads_one_ledger_after_another_keeps_few_connections(tmp_path: Path) -> None:
+    urls = [new_database() for _ in range(MOST_LEDGERS + 3)]
+    for number, url in enumerate(urls):
+        with Store(tmp_path / str(number), write=True, database=url) as store:
+            add(store, reading(number + 1, MARCH, number))
+    for _ in range(2):  # one that was closed is opened again, and tells of its own ledger
+        for number, url in enumerate(urls):
+            assert Store(tmp_path / str(number), database=url).latest()["value"].to_pylist() == [float(number)]
+    with psycopg.connect(urls[0]) as link:
+        names = [conninfo_to_dict(url)["dbname"] for url in urls]
+        sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = ANY(%s) AND pid <> pg_backend_pid()"
+        assert link.execute(sql, (names,)).fetchone() == (MOST_LEDGERS,)

@@ -38,7 +38,7 @@ from ceguan.intake.hj212.scan import Run, Scanner
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, User
 from ceguan.store import ArchiveWriter, RecordKind, Store, open_free_stream
-from ceguan.store.archive import FIRST_OFFSET, IMPORTED, Position, origin_bytes, read_stream, segments, sync_folder
+from ceguan.store.archive import IMPORTED, Position, end_of, origin_bytes, read_stream, sync_folder
 from ceguan.store.bulk import build
 
 Report = Callable[[int, Counter[str]], None]
@@ -272,9 +272,7 @@ def _done(store: Store, sha256: str, state: dict[str, Any]) -> tuple[int, int]:
 
 def _end(writer: ArchiveWriter) -> dict[str, int]:
     """Where the next record of the writer will lie at the earliest."""
-    number = segments(writer.folder)[-1]
-    size = (writer.folder / f"{number:07d}.seg").stat().st_size
-    return {"stream": writer.stream, "segment": number, "offset": max(size, FIRST_OFFSET)}
+    return {"stream": writer.stream, **end_of(writer.folder)._asdict()}
 
 
 @contextmanager

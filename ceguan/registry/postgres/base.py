@@ -7,7 +7,10 @@ transactions waits for nobody.
 
 from __future__ import annotations
 
+from django.db import OperationalError
 from django.db.backends.postgresql import base
+
+from ceguan.registry.commits import UnknownCommitError
 
 WRITING = 0x43454757  # "CEGW"
 
@@ -18,3 +21,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not autocommit:
             with self.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [WRITING])
+
+    def _commit(self) -> None:
+        try:
+            super()._commit()
+        except OperationalError as error:
+            raise UnknownCommitError(*error.args) from error

@@ -13,7 +13,9 @@ from django.urls import path, reverse
 from django.utils.translation import gettext, gettext_lazy
 
 from ceguan import clock
+from ceguan.intake.decided import WaitsError
 from ceguan.registry import rights
+from ceguan.registry.models import Point
 from ceguan.web import decisions, series
 from ceguan.web.label import label, name
 from ceguan.web.pages.point import visible
@@ -77,17 +79,25 @@ def page(request: HttpRequest, code: str) -> HttpResponse:
     form = DecisionForm(point, request.POST or None, initial=_initial(request, now))
     if request.method == "POST" and form.is_valid():
         given = form.cleaned_data
-        ref = decisions.decide(
-            request.user, point.series.get(factor=given["factor"]), Kind[given["kind"].upper()],
-            int(given["start"].timestamp()), int(given["end"].timestamp()), given["action"], given["why"],
-            given["evidence"], given["value"] if given["action"] == "substitute" else None,
-            given["zs"] if given["action"] == "substitute" else None, now,
-        )  # fmt: skip
-        said = gettext("决定已留档（%(ref)s），时钟取走后生效，通常一两秒；相关裁定随后重算。")
-        messages.success(request, said % {"ref": ref})
+        _decide(request, point, given, now)
         return redirect(f"{reverse('point', args=[code])}?factor={given['factor']}&kind={given['kind']}")
     template = "point/_decide.html" if request.headers.get("HX-Request") else "point/decide.html"
     return render(request, template, {"point": point, "form": form}, status=422 if form.errors else 200)
+
+
+def _decide(request: HttpRequest, point: Point, given: dict[str, Any], now: float) -> None:
+    substitute = given["action"] == "substitute"
+    try:
+        ref = decisions.decide(
+            request.user, point.series.get(factor=given["factor"]), Kind[given["kind"].upper()],
+            int(given["start"].timestamp()), int(given["end"].timestamp()), given["action"], given["why"],
+            given["evidence"], given["value"] if substitute else None, given["zs"] if substitute else None, now,
+        )  # fmt: skip
+    except WaitsError as error:
+        messages.warning(request, str(error))
+        return
+    said = gettext("决定已留档（%(ref)s），时钟取走后生效，通常一两秒；相关裁定随后重算。")
+    messages.success(request, said % {"ref": ref})
 
 
 def _initial(request: HttpRequest, now: float) -> dict[str, Any]:

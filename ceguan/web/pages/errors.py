@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
+from ceguan.registry.commits import is_unknown
 from ceguan.store.refusals import refusal
 
 
@@ -21,8 +22,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def failed(request: HttpRequest) -> HttpResponse:
     """503 with the cause when disk or database refused: nothing is wrong with what was asked, it can be asked again."""
-    cause = refusal(sys.exc_info()[1])
-    return HttpResponse(render_to_string("500.html", {"cause": cause}), status=503 if cause else 500)
+    error = sys.exc_info()[1]
+    context = {"cause": refusal(error), "unknown": is_unknown(error)}
+    return HttpResponse(render_to_string("500.html", context), status=503 if context["cause"] else 500)
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -20,6 +20,7 @@ from django.utils.translation import get_language, gettext
 
 from ceguan import clock
 from ceguan.intake import adoption, keys, quarantine
+from ceguan.intake.decided import WaitsError
 from ceguan.intake.hj212 import crc
 from ceguan.intake.hj212.frame import Frame, decode, masked, without_secrets
 from ceguan.intake.hj212.readings import Upload, rows
@@ -532,6 +533,9 @@ def _settled(request: HttpRequest, found: list[dict[str, Any]], now: float) -> s
         quarantine.decide(store(), frames, action, request.user, given.get("reason", ""), now)
     except quarantine.QuarantineError as error:
         return str(error)
+    except WaitsError as error:
+        messages.warning(request, str(error))
+        return None
     said = {"release": gettext("已放行 %(n)d 帧，由时钟收入。"), "dismiss": gettext("%(n)d 帧不予计入。")}[action]
     messages.success(request, said % {"n": len(frames)})
     return None
