@@ -428,14 +428,6 @@ def test_a_note_is_remembered_with_its_batch_or_not_at_all(store: Store) -> None
     assert store.note("nothing") is None
 
 
-def test_usage_counts_each_part(store: Store) -> None:
-    add(store, reading(1, MARCH, 5.0))
-    used = store.usage()
-    assert used.ledger > 0
-    assert used.archive == used.history == 0
-    assert 0 < used.disk_free <= used.disk_total
-
-
 def test_a_thread_that_reads_one_ledger_after_another_keeps_few_connections(tmp_path: Path) -> None:
     urls = [new_database() for _ in range(MOST_LEDGERS + 3)]
     for number, url in enumerate(urls):
