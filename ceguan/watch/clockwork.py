@@ -242,7 +242,7 @@ class Clockwork:
             self.materialiser.take_confirmed(mn, dialect, held, now, taken)
         with self.store.ledger.batch() as batch:
             for mn in adopted:
-                batch.release(mn)
+                batch.release(mn, now)
             self._write(batch, taken, report)
         self._unknown -= set(adopted)
         self._unknown |= {frame.mn for frame in taken.held}
