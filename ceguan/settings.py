@@ -94,6 +94,12 @@ SETTINGS = (
     Setting("clock_drift_seconds", 300, "设备时钟与平台时钟相差超过这么多秒即标记。"),
     Setting("disk_budget_gb", 0.0, "本平台在数据盘上最多用这么多 GB；用于估算还能用多少天，0 为整块磁盘。"),
     Setting("disk_warn_days", 30, "按近一月的增长，磁盘（或预算）不够这么多天时在运行状态页告警。"),
+    Setting(
+        "public_keep_months",
+        0,
+        "公共监测（空气、地表水、噪声、辐射站点）的归档段和分钟、实时读数至少保存的月数，由本局依归档规定确定；"
+        "0 为未定，从不删除。",
+    ),
     Setting("disk_low_percent", 10, "磁盘剩余低于这个百分比时在运行状态页告警。"),
     Setting("session_hours", 8, "登录有效小时数。"),
     Setting("lockout_failures", 5, "连续失败这么多次后锁定账号与来源地址。"),

@@ -62,7 +62,26 @@ def _verify(args: argparse.Namespace) -> int:
         ]
     for result in results:
         _say(result)
-    return int(broken or any(result.broken for result in results))
+    unaccounted = _unaccounted([result.stream for result in results if result.forgotten and not result.broken])
+    return int(broken or unaccounted or any(result.broken for result in results))
+
+
+def _unaccounted(streams: list[int]) -> bool:
+    """Whether anything of these streams was deleted that the audit trail does not account for; says what."""
+    if not streams:
+        return False
+    operate._django()
+    from django.db import DatabaseError
+
+    from ceguan.watch import forgetting
+
+    try:
+        found = list(forgetting.breaks(settings.load(), streams))
+    except DatabaseError as error:
+        found = [f"已删除的段没有与留痕核对：业务库读不出（{error}）"]
+    for one in found:
+        print(one)
+    return bool(found)
 
 
 def _say(result: verify.Verified) -> None:
@@ -73,6 +92,8 @@ def _say(result: verify.Verified) -> None:
         f"归档流 {result.stream} 完好：封存 {result.sealed} 段（{result.proved} 段有见证行），"
         f"{result.records} 条记录，{result.bytes} 字节"
     )
+    if result.forgotten:
+        print(f"  其中 {result.forgotten} 段已依留痕的决定删除，封存记录和见证行仍在")
     for segment, offset in result.damaged:
         print(f"  段 {segment} 偏移 {offset}：封存之前已损坏（断电或磁盘），封存之后未变")
     if result.unfinished:

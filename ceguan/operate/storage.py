@@ -1,4 +1,4 @@
-"""`ceguan store …`: what lies on disk and how long the room lasts; how long what is kept."""
+"""`ceguan store …`: what lies on disk and how long the room lasts; how long what is kept, and what then leaves."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from ceguan import clock, operate, settings
+from ceguan.operate import forget
 from ceguan.pulse import pulse
 from ceguan.standards import catalogue, retention
 from ceguan.store import Store, sizes
@@ -17,12 +18,13 @@ from ceguan.words import beijing
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
-    text = "存储：占用与增长、保存期限"
+    text = "存储：占用与增长、保存期限、到期删除"
     kinds = verbs.add_parser("store", help=text, description=text).add_subparsers(metavar="命令", required=True)
     text = "各部分的字节、行数、起止、每天增长，磁盘（或预算）还够多少天；不够 disk_warn_days 天时返回 1"
     status = operate._verb(kinds, "status", text, _status)
     status.add_argument("--json", action="store_true", help="一行 JSON")
     operate._verb(kinds, "rules", "每种数据至少保存多久、依据、期满之后怎样", lambda args: _rules())
+    forget.add_parser(kinds)
 
 
 # ── status ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,11 +77,26 @@ def _waits(values: settings.Settings, store: Store) -> dict[str, str]:
     lines = {"backlog": f"归档中还没有进台账的：{said(store.backlog())}{state}"}
     if "waiting" in clockwork.said:
         lines["waiting"] = f"等待质控和判定的时段：{clockwork.said['waiting']} 个{state}"
+    if left := _unfinished(values):
+        lines["forget"] = f"决定删除而还没有删完的归档段：{left} 段，时钟会接着删{state}"
     made = sizes.last_backup(values.folder)
     lines["backup"] = (
         f"最近一次备份：{_day(made['at'])}，在 {made['folder']}" if made else "还没有用 ceguan backup 备份过"
     )
     return lines
+
+
+def _unfinished(values: settings.Settings) -> int:
+    """Segments that an act has ordered to go; 0 also before there is a business database."""
+    operate._django()
+    from django.db import DatabaseError
+
+    from ceguan.watch import forgetting
+
+    try:
+        return forgetting.unfinished(values)
+    except DatabaseError:
+        return 0
 
 
 def _facts(parts: list[Part], notes: list[Noted], room: Room, waits: dict[str, str]) -> dict[str, Any]:

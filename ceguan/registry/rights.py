@@ -56,6 +56,8 @@ RIGHTS = (
     Right("maintain", Label("公告维护", "announce maintenance"),
           frozenset({Role.DUTY, Role.ANALYST, Role.ADMIN, Role.ENTERPRISE})),
     Right("period", Label("设定办理期限", "set periods"), frozenset({Role.LEADER, Role.ADMIN})),
+    Right("forget", Label("删除保存期已满的数据", "delete data whose period is over"),
+          frozenset({Role.LEADER, Role.ADMIN})),
     Right("audit", Label("查看留痕", "see the audit trail"), frozenset({Role.LEADER, Role.ADMIN})),
 )  # fmt: skip
 _BY_ACTION = {right.action: right for right in RIGHTS}

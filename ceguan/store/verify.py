@@ -3,7 +3,8 @@
 Every sealed segment must be there, have the length and SHA-256 it was sealed with, begin with a header that names the
 SHA-256 of the one before, and consist of records with a right CRC; every proof line must follow from the one before
 and fit its segment. The open segment must follow the last sealed one; its unfinished tail is no break (never
-acknowledged). Runs beside the writer.
+acknowledged). A segment deleted by a recorded act (`forgotten.py`) is no break: the chain goes on from its seal line.
+Runs beside the writer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from ceguan.store import archive, proofs
+from ceguan.store import archive, forgotten, proofs
 from ceguan.store.archive import FILE_HEADER, FIRST_OFFSET, FORMAT, NO_SEGMENT, SealedSegment
 from ceguan.store.proofs import Head, Proof
 
@@ -37,7 +38,8 @@ class Break(NamedTuple):
 
 class Verified(NamedTuple):
     """What was walked. `damaged`: places that were damaged already when their segment was sealed (no break, but no
-    record either); `unfinished`: bytes at the end of the open segment that are no whole record (yet)."""
+    record either); `unfinished`: bytes at the end of the open segment that are no whole record (yet); `forgotten`: how
+    many of the sealed segments were deleted by a recorded act."""
 
     stream: int
     sealed: int
@@ -47,6 +49,7 @@ class Verified(NamedTuple):
     damaged: list[tuple[int, int]]
     unfinished: int
     broken: Break | None
+    forgotten: int = 0
 
 
 class _BrokenError(Exception):
@@ -69,7 +72,8 @@ def verify(
     except _BrokenError as error:
         broken = Break(stream, *error.place)
     return Verified(
-        stream, walk.sealed, walk.proved, walk.records, walk.bytes, walk.damaged, walk.unfinished, broken
+        stream, walk.sealed, walk.proved, walk.records, walk.bytes, walk.damaged, walk.unfinished, broken,
+        walk.forgotten,
     )  # fmt: skip
 
 
@@ -79,12 +83,13 @@ class _Walk:
     def __init__(self, folder: Path, stream: int, progress: Progress, full: bool) -> None:
         self.home = archive.stream_folder(folder, stream)
         self.stream, self.progress, self.full = stream, progress, full
-        self.sealed = self.proved = self.records = self.bytes = self.unfinished = 0
+        self.sealed = self.proved = self.records = self.bytes = self.unfinished = self.forgotten = 0
         self.damaged: list[tuple[int, int]] = []
 
     def run(self, noted: list[Head]) -> None:
         present = archive.segments(self.home)  # before the lines: what is sealed meanwhile is among them then
         lines = self._lines()
+        self.gone = self._gone()
         proved = self._proofs(lines)
         previous = NO_SEGMENT
         for line in lines:
@@ -139,10 +144,17 @@ class _Walk:
             found[number], before = proof, text
         return found
 
+    def _gone(self) -> dict[int, forgotten.Forgotten]:
+        try:
+            return forgotten.lines(self.home.parent, self.stream)
+        except (ValueError, TypeError):
+            raise _BrokenError(-1, 0, f"{forgotten.NAME} 读不出") from None
+
     def _sealed(self, line: SealedSegment, previous: bytes, proof: Proof | None) -> None:
         path = archive.segment_path(self.home, line.segment)
         if not path.is_file():
-            raise _BrokenError(line.segment, 0, "段文件不在了")
+            self._forgotten(line, proof)
+            return
         with proofs.mapped(path) as view, ThreadPoolExecutor(1) as hashing:
             digest = hashing.submit(lambda: hashlib.sha256(view).hexdigest())  # beside the walk: both free the lock
             self._header(bytes(view[:FIRST_OFFSET]), line.segment, previous)
@@ -154,6 +166,17 @@ class _Walk:
         self.records += len(walked.starts) - 1 - len(walked.damaged)
         self.damaged += [(line.segment, offset) for offset in walked.damaged]
         self._passed(line.bytes)
+
+    def _forgotten(self, line: SealedSegment, proof: Proof | None) -> None:
+        """The file may be gone only by a recorded act, and what proves its records must be here."""
+        gone = self.gone.get(line.segment)
+        if gone is None:
+            raise _BrokenError(line.segment, 0, "段文件不在了")
+        if gone.sha256 != line.sha256 or proof is None:
+            raise _BrokenError(line.segment, 0, f"段文件不在了，{forgotten.NAME} 所记与封存记录不同，或没有见证行")
+        self.sealed += 1
+        self.proved += 1
+        self.forgotten += 1
 
     def _header(self, data: bytes, segment: int, previous: bytes) -> None:
         if len(data) < FIRST_OFFSET:
@@ -211,8 +234,11 @@ class _Walk:
                 raise _BrokenError(last, 0, "记下的链头不在链中：末尾被截去，或整条链被重写")
             if head.proof not in (proofs.NOTHING, *known):
                 raise _BrokenError(last, 0, "记下的见证行不在链中：末尾被截去，或整条链被重写")
-            if head.open_segment >= 0:
+            if head.open_segment >= 0 and not self._is_forgotten(head.open_segment):
                 self._noted_open(head)
+
+    def _is_forgotten(self, segment: int) -> bool:
+        return segment in self.gone and not archive.segment_path(self.home, segment).is_file()
 
     def _noted_open(self, head: Head) -> None:
         path = archive.segment_path(self.home, head.open_segment)

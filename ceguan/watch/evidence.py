@@ -17,6 +17,7 @@ from ceguan.registry.models import AuditEvent
 from ceguan.settings import Settings
 from ceguan.store import proofs
 from ceguan.store.proofs import Head
+from ceguan.watch import forgetting
 from ceguan.words import beijing
 
 ACTION = "archive.head"
@@ -26,14 +27,17 @@ MOST = 8
 
 
 def step(values: Settings, now: float) -> int:
-    """Make the proof lines that are missing and, on a new day, note the heads. Returns how many lines.
+    """Make the proof lines that are missing and, on a new day, note the heads; delete what an interrupted act left.
+    Returns how many lines.
 
     Raises ArchiveError when a sealed segment no longer has its hash, SettingError for a digest nobody knows.
     """
     folder = values.folder / "archive"
     if not noted_on(now):
         note(folder, now)
-    return proofs.prove_all(folder, now, values.archive_digest, MOST)
+    made = proofs.prove_all(folder, now, values.archive_digest, MOST)
+    forgetting.finish(values)
+    return made
 
 
 def noted_on(now: float) -> bool:

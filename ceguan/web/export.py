@@ -22,6 +22,7 @@ from openpyxl import Workbook
 
 from ceguan.intake.hj212.frame import masked
 from ceguan.registry.models import Point, Series
+from ceguan.store import forgotten
 from ceguan.watch import gaps as gap_words
 from ceguan.web import objects, series
 from ceguan.web.label import label, name
@@ -149,7 +150,7 @@ def _gaps(asked: Asked) -> Iterator[list[Any]]:
     """Each missing hour (or what is missing of it) with its cause; daily data by the day."""
     for point in asked.points:
         for one in asked.series(point):
-            for row in store().gaps([one.id], asked.kind, asked.start, asked.end, as_of=asked.as_of).to_pylist():
+            for row in store().gaps([one.id], asked.kind, asked.start, asked.end).to_pylist():
                 said = label(gap_words.explain(row["cause"]))
                 for low, high in _by_hour(row, asked):
                     yield [
@@ -175,7 +176,10 @@ def _frames_columns() -> list[Column]:
 
 
 def _frames(asked: Asked) -> Iterator[list[Any]]:
-    """What the devices of the points sent, and was sent to them, byte for byte except passwords."""
+    """What the devices of the points sent, and was sent to them, byte for byte except passwords; and a row for each
+    segment of the stretch that was deleted once its period was over."""
+    for sealed, gone in forgotten.between(store().archive, asked.start, asked.end):
+        yield [int(sealed.first_recv or 0), f"{gone.stream}-{gone.segment}", "deleted", "", str(gone)]
     devices = [device.mn for point in asked.points for device in point.devices.all()]
     for record in store().received(asked.start, asked.end, devices):
         content = masked(record.payload).decode("utf-8", "backslashreplace")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ceguan.intake import evidence
 from ceguan.intake.evidence import Noted, PackError, Request, verify
 from ceguan.registry.models import Device
-from ceguan.store import ArchiveWriter, RecordKind, archive, proofs
+from ceguan.store import ArchiveWriter, RecordKind, archive, forgotten, proofs
 from tests.watch.world import HOUR, World, at
 
 NOON = at("2026-03-10 12:00")
@@ -223,3 +223,18 @@ def test_a_stretch_without_anything_and_one_that_ends_before_it_begins_are_refus
         evidence.make(store, device, Request(MN, 0.0, 10.0, 20.0, "移送", "analyst"), [], "sha256")
     with pytest.raises(PackError, match="晚于"):
         evidence.make(store, device, Request(MN, 10.0, 10.0, 20.0, "移送", "analyst"), [], "sha256")
+
+
+def test_beside_a_segment_that_was_deleted_by_an_act_a_pack_holds_and_within_it_says_so(world, tmp_path):
+    home = world.folder / "archive"
+    proofs.prove_all(home, NOON + 30 * HOUR, "sha256")
+    first = archive.sealed_segments(home, 0)[0]
+    forgotten.let_go(home, 0, [0], forgotten.Act("ab" * 32, NOON + 30 * HOUR, "排污许可管理条例 第十九条"))
+    device, store = Device.objects.get(mn=MN), world.clockwork.store
+    later = Request(MN, first.last_recv, NOON + 20 * HOUR, NOON + 31 * HOUR, "移送", "analyst")
+    content = evidence.make(store, device, later, [], "sha256")
+    assert problems(content, tmp_path) == []
+    headers = json.loads(verify.unpack(content)["proof.json"])["headers"]
+    assert 0 in [one["segment"] for one in headers if one["stream"] == 0]
+    with pytest.raises(PackError, match="归档流 0 段 0 已于 2026-03-11 依 排污许可管理条例 第十九条 删除"):
+        evidence.make(store, device, Request(MN, NOON, NOON + 30 * HOUR, NOON, "移送", "analyst"), [], "sha256")

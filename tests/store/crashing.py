@@ -9,7 +9,7 @@ from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ceguan.store import ArchiveWriter, RecordKind, Store, history
+from ceguan.store import ArchiveWriter, RecordKind, Store, forgotten, history
 from tests.store.conftest import reading
 
 VALUES_PER_RECORD = 3
@@ -61,4 +61,21 @@ def seal(folder: Path, out: Connection, step: int) -> None:
         store.ledger.connection.set_trace_callback(lambda _: count())
         store.seal("2026-03", 1.0)
         count()
+    out.send(done)
+
+
+def let_go(folder: Path, out: Connection, step: int) -> None:
+    """Delete two segments, and die at the n-th thing that touches the disk; send when none was the n-th."""
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if done == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    real_fsync, real_unlink = os.fsync, os.unlink
+    os.fsync = lambda *a: (count(), real_fsync(*a), count())[1]
+    os.unlink = lambda *a, **k: (count(), real_unlink(*a, **k), count())[1]
+    forgotten.let_go(folder / "archive", 0, [0, 1], forgotten.Act("ab" * 32, 1772294400.0, "规则"))
     out.send(done)

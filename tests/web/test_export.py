@@ -14,7 +14,7 @@ from openpyxl import load_workbook
 
 from ceguan import cli
 from ceguan.registry.models import AuditEvent
-from ceguan.store import ArchiveWriter, RecordKind
+from ceguan.store import ArchiveWriter, RecordKind, forgotten, proofs
 from ceguan.web import export
 from ceguan.web.export import NUMBER, TIME, WHOLE, Column
 from ceguan.words import beijing
@@ -69,14 +69,6 @@ def test_as_of_shows_what_was_known_then(signed_in, ledger):
     assert [row["原始值"] for row in rows] == ["20.0", "30.0", "180.0"]
 
 
-def test_a_gap_nobody_had_found_by_then_is_not_in_an_export_as_of_then(signed_in, ledger):
-    client = signed_in("duty")
-    for moment, found in ((time.time() - 7200, 0), (time.time() + 30, 1)):
-        then = beijing(moment).isoformat().replace("+", "%2B")
-        rows = lines(body(client.get(f"/export/gaps.csv?points=gas_outlet&{span(ledger)}&as_of={then}")))
-        assert len(rows) == found
-
-
 def test_verdicts_gaps_and_frames_are_exported(signed_in, ledger):
     client = signed_in("duty")
     verdicts = lines(body(client.get(f"/export/verdicts.csv?points=gas_outlet,air&{span(ledger)}")))
@@ -99,6 +91,23 @@ def test_frames_are_those_of_the_devices_received_then_without_passwords(signed_
         archive.sync()
     (row,) = lines(body(signed_in("duty").get(f"/export/frames.csv?points=gas_outlet&{span(ledger)}")))
     assert "PW=******;MN=MNGAS_OUTLET" in row["报文（口令以 * 代替）"]
+
+
+def test_frames_that_were_deleted_by_an_act_are_a_row_that_says_so_and_their_page_too(signed_in, ledger, data):
+    now = time.time()
+    with ArchiveWriter(data / "archive", 3, 300) as writer:
+        for _ in range(3):
+            frame = b"##0099ST=31;CN=2011;PW=123456;MN=MNGAS_OUTLET;CP=&&" + b"x" * 100
+            writer.append(RecordKind.FRAME, ledger.hour - 60.0, "10.0.0.7:5000", frame)
+    proofs.prove_all(data / "archive", now, "sha256")
+    forgotten.let_go(data / "archive", 3, [0], forgotten.Act("ab" * 32, now, "排污许可管理条例 第十九条"))
+    client = signed_in("analyst")
+    found = lines(body(client.get(f"/export/frames.csv?points=gas_outlet&{span(ledger)}")))
+    gone = next(row for row in found if row["记录种类"] == "deleted")
+    assert "归档流 3 段 0 已于" in gone["报文（口令以 * 代替）"]
+    answer = client.get("/frames/3-0-64/")
+    assert answer.status_code == 410
+    assert "依 排污许可管理条例 第十九条 删除" in answer.content.decode()
 
 
 def test_every_export_is_on_record(signed_in, ledger):

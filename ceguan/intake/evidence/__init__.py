@@ -27,7 +27,17 @@ from ceguan.intake.hj212.frame import decode, masked, quick_head, without_secret
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Device, Series, User
 from ceguan.standards import factors, units
-from ceguan.store import Record, RecordKind, RecordNotFoundError, Store, archive, decision_content, proofs
+from ceguan.store import (
+    ForgottenError,
+    Record,
+    RecordKind,
+    RecordNotFoundError,
+    Store,
+    archive,
+    decision_content,
+    forgotten,
+    proofs,
+)
 from ceguan.store.proofs import Head
 from ceguan.words import FrameRef, Kind, beijing
 
@@ -176,6 +186,8 @@ def _records(store: Store, request: Request, refs: Iterable[int]) -> list[Record
         if ref not in found:
             try:
                 found[ref] = store.frame(ref)
+            except ForgottenError as error:
+                raise PackError(f"读数所说的报文已不在归档中：{error}；请缩短时段") from error
             except RecordNotFoundError as error:
                 raise PackError(f"读数所说的报文不在归档中：{error}") from error
     return sorted(found.values(), key=lambda record: (record.recv, record.ref))
@@ -255,7 +267,7 @@ def _put_proof(pack: _Pack, folder: Path, records: Sequence[Record], request: Re
             paths |= {str(record.ref): {"open": True, **_masked_leaf(record, request.mask)} for record in mine}
         for near in (number - 1, number, number + 1):
             if 0 <= near < sealed and (stream, near) not in headers:
-                headers[stream, near] = _header(archive.segment_path(home, near), stream, near)
+                headers[stream, near] = _header(folder, stream, near)
         if request.segments and not request.mask:
             pack.files[f"segments/{stream:04d}/{number:07d}.seg"] = archive.segment_path(home, number).read_bytes()
     pack.json("proof.json", {"records": paths, "headers": list(headers.values())})
@@ -283,11 +295,18 @@ def _masked_leaf(record: Record, mask: bool) -> dict[str, str]:
     return {"leaf": proofs.leaf(archive.whole_record(record)).hex()} if mask else {}
 
 
-def _header(path: Path, stream: int, number: int) -> dict[str, Any]:
-    with proofs.mapped(path) as data:
+def _header(folder: Path, stream: int, number: int) -> dict[str, Any]:
+    """The header of a sealed segment and its path to the root; of one that was deleted, as noted then."""
+    gone = forgotten.explain(folder, stream, number)
+    if gone is not None:
+        return {**_named(stream, number, forgotten.header(folder, gone)), "path": gone.header}
+    with proofs.mapped(archive.segment_path(archive.stream_folder(folder, stream), number)) as data:
         rows = proofs.tree(data, proofs.walk(data))
-        header = bytes(data[: archive.FIRST_OFFSET]).hex()
-    return {"stream": stream, "segment": number, "header": header, "path": proofs.path(rows, 0)}
+        return {**_named(stream, number, bytes(data[: archive.FIRST_OFFSET])), "path": proofs.path(rows, 0)}
+
+
+def _named(stream: int, number: int, header: bytes) -> dict[str, Any]:
+    return {"stream": stream, "segment": number, "header": header.hex()}
 
 
 def _decoded(records: Iterable[Record]) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ from ceguan.pulse import LOOK_AROUND_SECONDS, STALE_SECONDS, clock_synchronised,
 from ceguan.registry import rights
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
-from ceguan.store import Record, RecordKind, RecordNotFoundError, archive, proofs, sizes
+from ceguan.store import ForgottenError, Record, RecordKind, RecordNotFoundError, archive, proofs, sizes
 from ceguan.watch import fill
 from ceguan.watch.models import PointStatus
 from ceguan.web import series
@@ -549,6 +549,8 @@ def frame(request: HttpRequest, ref: str) -> HttpResponse:
     rights.require(request.user, "frames")
     try:
         record = store().frame(FrameRef.parse(ref))
+    except ForgottenError as error:
+        return render(request, "intake/forgotten.html", {"ref": ref, "cause": str(error)}, status=410)
     except (ValueError, OverflowError, RecordNotFoundError):
         raise Http404 from None
     readers = {RecordKind.IMPORT: _import, RecordKind.DECISION: _decision, RecordKind.RELEASE: _release}
