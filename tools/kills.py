@@ -2,16 +2,18 @@
 
     tools/kills.py [--kills 200] [--devices 20] [--seed 7] [--report docs/kills.md] [--keep]
 
-One platform: gateway (a parent, two processes), clockwork, forward, web; relay, a NATS server and collect to a second
-machine's folder. Devices send by TCP until they are answered, an officer writes notes and decisions on the web,
-recordings of past months are imported and sealed, frames are forwarded. Each of nine kinds of process dies in turn, in
-an order of chance. Whoever falls is started again, as systemd does. Exits 1 when a promise is broken.
+One county: gateway (a parent, two processes), clockwork, forward, web, on SQLite. Its archive goes by relay and three
+NATS nodes to a second machine (`centre.py`): collect, a clockwork on PostgreSQL, evaluation on Ray. Devices send by TCP
+until they are answered, an officer writes notes and decisions on the web, recordings of past months are imported and
+sealed, frames are forwarded. Each kind of process dies in turn, in an order of chance. Whoever falls is started again,
+as systemd does. Exits 1 when a promise is broken: also when the two machines do not come to the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import calendar
 import contextlib
 import hashlib
 import json
@@ -26,26 +28,34 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import requests
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
+from centre import Centre  # noqa: E402
 from soak import BEIJING, Device, Keeper, Target, free_port, kill, lives, prepare  # noqa: E402
 
-from tests.nats import Servers  # noqa: E402  a real server from a wheel
+if TYPE_CHECKING:
+    from ceguan.store import Store
 
 PASSWORD = "云澜-测试-2026"
 IMPORTED_DEVICES = 4
+AIR = {"a21026": "μg/m³", "a21004": "μg/m³", "a21005": "mg/m³", "a05024": "μg/m³", "a34002": "μg/m³",
+       "a34004": "μg/m³"}  # fmt: skip
+AIR_MN = "AIR00000000001"
 FORWARDED = 4
 PATIENCE = 300.0
 NAMES = {
     "process": "网关进程", "parent": "网关父进程", "clockwork": "时钟", "forward": "转发", "web": "网页",
     "relay": "中转（relay）", "collect": "收集（collect）", "import": "导入（hj212 import）", "sealing": "封存中的时钟",
+    "centre": "中心的时钟（PostgreSQL 上）", "postgres": "PostgreSQL（主进程或一个会话）", "nats": "NATS 三节点之一",
+    "ray": "Ray 工作进程（评价途中）",
 }  # fmt: skip
 
 
@@ -82,7 +92,8 @@ class Officer(threading.Thread):
         if answer.status_code == 302:
             done.append(given.get("text") or given["why"])
         else:
-            self.refused[f"HTTP {answer.status_code}"] += 1
+            cause = next((line.strip() for line in answer.text.splitlines() if "没有写入任何改动" in line), "没有说明")
+            self.refused[f"HTTP {answer.status_code} {cause}"] += 1
 
     def _sign_in(self) -> requests.Session:
         session = requests.Session()
@@ -102,27 +113,34 @@ class Recordings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.done: list[str] = []
-        self.process: subprocess.Popen[bytes] | None = None
-        self.frames = 0
+        self.frames = self.values = 0
         self._month = datetime.now(BEIJING).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         for _ in range(3):
             self._month = before(self._month)
 
-    def next(self) -> Path:
-        """A file with every hour of a month that was not there yet."""
-        from ceguan.intake.hj212.frame import encode
-
+    def next(self, air: bool = False) -> Path:
+        """A file with every hour of a month that was not there yet, of our devices or of the air station."""
         self._month = before(self._month)
         path, at, frames = self._folder / f"{self._month:%Y-%m}.bin", self._month, []
         while at.month == self._month.month:
-            for n in range(IMPORTED_DEVICES):
-                value = {"a21026": {"Avg": f"{10 + (at.day * at.hour + n) % 80}", "Flag": "N"}}
-                frames.append(encode(st="31", cn="2061", mn=f"SOAK{n:010d}", pw="123456", flag=5, factors=value,
-                                     qn=f"{at:%Y%m%d%H%M%S}000", datatime=f"{at:%Y%m%d%H%M%S}"))  # fmt: skip
+            for n in range(1 if air else IMPORTED_DEVICES):
+                values = {
+                    code: 10 + (at.day * at.hour + n + k) % 80 for k, code in enumerate(AIR if air else ["a21026"])
+                }
+                frames.append(hourly(AIR_MN if air else f"SOAK{n:010d}", at, values))
+                self.values += len(values)
             at += timedelta(hours=1)
         path.write_bytes(b"".join(frames))
         self.frames += len(frames)
         return path
+
+
+def hourly(mn: str, at: datetime, values: dict[str, int]) -> bytes:
+    from ceguan.intake.hj212.frame import encode
+
+    factors = {code: {"Avg": f"{value}", "Flag": "N"} for code, value in values.items()}
+    return encode(st="31", cn="2061", mn=mn, pw="123456", flag=5, factors=factors, qn=f"{at:%Y%m%d%H%M%S}000",
+                  datatime=f"{at:%Y%m%d%H%M%S}")  # fmt: skip
 
 
 def before(month: datetime) -> datetime:
@@ -133,46 +151,44 @@ class Kills:
     """One run."""
 
     def __init__(self, args: argparse.Namespace, data: Path) -> None:
-        self.args, self.data, self.centre = args, data, data.parent / f"{data.name}-centre"
+        self.args, self.data = args, data
         self.chance = random.Random(args.seed)
         self.port, self.web_port = free_port(), free_port()
         self.deeds: Counter[str] = Counter()
         self.target = Target()
         self.found: dict[str, Any] = {}
+        self.broken: list[str] = []
         self.keepers: dict[str, Keeper] = {}
         self.logs = data / "logs"
+        self.centre = Centre(data.parent / f"{data.name}-centre", self.logs)
         self.finding = 0
 
     # ── the platform ──────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        self.centre.mkdir()
-        self.logs.mkdir()
-        nats = Servers(self.data.parent / f"{self.data.name}-nats", 1)
         self.recordings = Recordings(self.data)
         self.officer = Officer(self.web_port, self.finding)
+        minding = asyncio.create_task(self._mind())
         try:
-            self._start(nats.url)
+            self._start()
             await self.target.come()
-            await self._until(lambda: len(self._serving()) == 2)
+            await self._until(lambda: len(self._serving()) == 2, "网关没有起来")
+            await self._evaluate_once()
             await self._under_load()
             await self._come_to_rest()
         finally:
+            minding.cancel()
             for keeper in self.keepers.values():
                 keeper.stop(60)
-            nats.stop()
+            await asyncio.to_thread(self.centre.stop)
 
-    def _start(self, nats_url: str) -> None:
-        nats = {"CEGUAN_NATS_URL": nats_url, "CEGUAN_NATS_REPLICAS": "1"}
-        commands: dict[str, tuple[Path, tuple[str, ...], dict[str, str]]] = {
-            "gateway": (self.data, ("gateway", "--processes", "2", "--port", str(self.port)), {}),
-            "clockwork": (self.data, ("clockwork",), {}),
-            "forward": (self.data, ("forward",), {}),
-            "relay": (self.data, ("relay",), nats),
-            "collect": (self.centre, ("collect",), nats),
-        }
-        for name, (data, arguments, environ) in commands.items():
-            self.keepers[name] = Keeper(data, *arguments, logs=self.logs, **environ)
+    def _start(self) -> None:
+        verbs = {"gateway": ("--processes", "2", "--port", str(self.port)), "clockwork": (), "forward": (), "relay": ()}
+        for name, arguments in verbs.items():
+            self.keepers[name] = Keeper(
+                self.data, name, *arguments, logs=self.logs, CEGUAN_NATS_URL=self.centre.nats.url
+            )
+        self.keepers |= self.centre.keepers()
         from ceguan import settings
         from ceguan.operate.supervise import commands as of_platform
 
@@ -183,7 +199,6 @@ class Kills:
         begun = int(time.time())
         self.devices = [Device(n, self.port, begun, 7200, random.Random(n)) for n in range(self.args.devices)]
         sending = [asyncio.create_task(device.run(begun + 7200)) for device in self.devices]
-        minding = asyncio.create_task(self._mind())
         self.officer.start()
         try:
             await self._plague()
@@ -196,7 +211,7 @@ class Kills:
             await asyncio.to_thread(self.officer.join, 60)
             await self._rest_of_clockwork()
         finally:
-            for task in (minding, *sending):
+            for task in sending:
                 task.cancel()
 
     async def _mind(self) -> None:
@@ -211,8 +226,9 @@ class Kills:
         """Each kind in turn, the order by chance, until there were enough; who was not there does not count."""
         deeds: dict[str, Callable[[], Awaitable[bool]]] = {
             "process": self._kill_process, "parent": self._kill_named("gateway"), "import": self._kill_import,
-            "sealing": self._kill_sealing,
-            **{name: self._kill_named(name) for name in ("clockwork", "forward", "web", "relay", "collect")},
+            "sealing": self._kill_sealing, "web": self._kill_web, "ray": self._kill_ray,
+            "nats": self._kill_server(self.centre.kill_nats), "postgres": self._kill_server(self.centre.kill_postgres),
+            **{name: self._kill_named(name) for name in ("clockwork", "forward", "relay", "collect", "centre")},
         }  # fmt: skip
         waiting: list[str] = []
         while self.deeds.total() < self.args.kills:
@@ -231,6 +247,46 @@ class Kills:
             return killed(self.keepers[name].process.pid)
 
         return deed
+
+    async def _kill_web(self) -> bool:
+        """The server or the worker that answers: either ends the other."""
+        first = self.keepers["web"].process.pid
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return killed(self.chance.choice([first, *(one.pid for one in psutil.Process(first).children())]))
+        return False
+
+    def _kill_server(self, work: Callable[[random.Random], None]) -> Callable[[], Awaitable[bool]]:
+        async def deed() -> bool:
+            await asyncio.to_thread(work, self.chance)
+            return True
+
+        return deed
+
+    async def _kill_ray(self) -> bool:
+        """A worker in the middle of an evaluation, which must come to the same in spite of it."""
+        process = self._recompute("ray")
+        hit = False
+        while process.poll() is None:
+            hit = hit or self.centre.ray.kill_worker()
+            await asyncio.sleep(0.005)
+        self.centre.note(process)
+        return hit
+
+    def _recompute(self, driver: str) -> subprocess.Popen[str]:
+        """The month of the air station and five years more, so that there are parts enough to be killed at."""
+        first = self.recordings.done[0]
+        return self.centre.recompute(f"{first}-01", f"{int(first[:4]) + 5}-01-01", driver)
+
+    async def _evaluate_once(self) -> None:
+        """The month of the air station is taken in and judged on both machines; what it comes to in one process."""
+        from ceguan.store import Store
+
+        await self._complete(self.recordings.next(air=True))
+        days = calendar.monthrange(*map(int, self.recordings.done[0].split("-")))[1]
+        for store in (Store(self.data), Store(self.centre.data, database=self.centre.database)):
+            await self._until(lambda store=store: store.verdicts(rule="aqi-day").num_rows >= days, "空气日没有判定")
+        process = self._recompute("local")
+        await asyncio.to_thread(self.centre.note, process)
 
     async def _kill_import(self) -> bool:
         """Begin an import, kill it once it writes or a moment before, and let another one do it to its end."""
@@ -286,44 +342,50 @@ class Kills:
             return [one["pid"] for one in said["processes"] if not one["draining"] and lives(one["pid"])]
         return []
 
+    def ends(self) -> Counter[str]:
+        """What the devices met with."""
+        return sum((device.ends for device in self.devices), Counter[str]())
+
     # ── rest ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not condition():
-                await asyncio.sleep(0.2)
+    async def _until(self, condition: Callable[[], bool], otherwise: str) -> None:
+        """Waits; what is still not there then is a broken promise, and the run goes on."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > end:
+                self.broken.append(f"{PATIENCE:.0f} 秒内{otherwise}")
+                return
+            await asyncio.sleep(0.2)
 
     async def _rest_of_clockwork(self) -> None:
         from ceguan.store import Store
 
         store = Store(self.data)
-        await self._until(lambda: store.backlog() == 0)
+        await self._until(lambda: store.backlog() == 0, "时钟没有追平")
         kill(self.keepers["clockwork"].process.pid, signal.SIGKILL)  # a new one looks for months at once
-        await self._until(lambda: set(self.recordings.done) <= set(store.manifest()["month"].to_pylist()))
+        await self._until(
+            lambda: set(self.recordings.done) <= set(store.manifest()["month"].to_pylist()), "各月没有全部封存"
+        )
         due = {(d.mn, n) for d in self.devices[:FORWARDED] for n, answered in enumerate(d.answered) if answered}
-        await self._until(lambda: len(self.target.seen) >= len(due))
+        await self._until(lambda: len(self.target.seen) >= len(due), "应转发的没有全部送达")
 
     async def _come_to_rest(self) -> None:
-        """The gateway stops; then the other machine has what this one has."""
-        for name in ("gateway", "clockwork", "forward", "web"):
-            self.keepers[name].stop(60)
-        await self._until_same()
+        """The gateway stops; then the other machine comes to have what this one has."""
+        from ceguan.store import Store
 
-    async def _until_same(self) -> None:
-        relay, collect = self.keepers["relay"], self.keepers["collect"]
-        end = time.monotonic() + PATIENCE
-        while content(self.data) != content(self.centre):
-            relay.mind()
-            collect.mind()
-            if time.monotonic() > end:
-                return  # `prove` says so
-            await asyncio.sleep(0.5)
+        for name in ("gateway", "clockwork", "forward", "web"):
+            self.keepers.pop(name).stop(60)
+        centre = Store(self.centre.data, database=self.centre.database)
+        await self._until(lambda: content(self.data) == content(self.centre.data), "另一台机器上的归档与本机不同")
+        await self._until(lambda: centre.backlog() == 0, "中心的时钟没有追平")
+        await self._until(lambda: judged(centre) == judged(Store(self.data)), "两台机器的判定不同")
 
     # ── the proof ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def prove(self) -> list[str]:
         """What is broken; fills `found`."""
-        return [*self._frames(), *self._readings(), *self._web(), *self._chains(), *self._causes()]
+        return [*self.broken, *self._frames(), *self._readings(), *self._centre(), *self._web(), *self._chains(),
+                *self._causes(), *self._remains()]  # fmt: skip
 
     def _frames(self) -> Iterator[str]:
         from ceguan.intake.hj212.frame import quick_head
@@ -365,14 +427,34 @@ class Kills:
         counted = sum(day["frames"] for day in store.device_days("2000-01-01", "2999-12-31").to_pylist())
         sealed = store.manifest()["month"].to_pylist()
         self.found |= {"小时读数": hourly, "实时读数": minutes, "封存的月份": len(sealed), "时钟计数的帧": counted}
-        if hourly != self.recordings.frames:
-            yield f"导入 {self.recordings.frames} 个小时值，台账与历史中有 {hourly}"
+        if hourly != self.recordings.values:
+            yield f"导入 {self.recordings.values} 个小时值，台账与历史中有 {hourly}"
         if len(set(sealed)) != len(sealed):
             yield f"有月份封存了两次：{sealed}"
         if counted != self.found["归档中的帧"]:  # what is imported is no communication of a device
             yield f"归档 {self.found['归档中的帧']} 帧，时钟计了 {counted}"
         if minutes != self.found["收到的不同的帧"]:
             yield f"收到 {self.found['收到的不同的帧']} 个不同的帧，台账中有 {minutes} 个实时读数"
+
+    def _centre(self) -> Iterator[str]:
+        """The second machine, on PostgreSQL, has come to the same from the same bytes; so has whatever ran on Ray."""
+        from ceguan.store import Store, first_break
+
+        here, there = Store(self.data), Store(self.centre.data, database=self.centre.database)
+        for what, mine, theirs in (
+            ("读数", values(here), values(there)),
+            ("判定", judged(here), judged(there)),
+            ("每日计数", counted(here), counted(there)),
+        ):
+            self.found[f"中心的{what}"] = len(theirs)
+            if mine != theirs:
+                yield f"两台机器的{what}不同：{len(mine - theirs)} 项只在本机，{len(theirs - mine)} 项只在中心"
+        if (broken := first_break(there.decisions())) is not None:
+            yield f"中心的决定链断裂：{broken}"
+        answers = Counter(self.centre.answers)
+        self.found["在 Ray 上重算（次）"] = answers.total() - 1
+        if len(answers) != 1 or "不一致 0 项" not in self.centre.answers[0]:
+            yield f"重算的结果不同：{answers}"
 
     def _web(self) -> Iterator[str]:
         from ceguan.store import Store, first_break
@@ -401,7 +483,7 @@ class Kills:
             done = subprocess.run(command, env=environ, capture_output=True, text=True)
             if done.returncode:
                 yield f"ceguan {' '.join(arguments)}：{done.stdout}{done.stderr}"
-        if content(self.data) != content(self.centre):
+        if content(self.data) != content(self.centre.data):
             yield "另一台机器上的归档与本机不同"
 
     def _causes(self) -> Iterator[str]:
@@ -410,6 +492,17 @@ class Kills:
             count = path.read_text(errors="replace").count("Traceback (most recent call last)")
             if count:
                 yield f"{path.name} 中有 {count} 处没有说明的出错"
+        if uncaused := [what for what in self.officer.refused if "没有说明" in what]:
+            yield f"网页没有说明原因的拒绝：{uncaused}"
+
+    def _remains(self) -> Iterator[str]:
+        """After the end nobody is left over but PostgreSQL, which is still asked."""
+        mine = {str(self.data), str(self.centre.data)}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                ours = process.environ().get("CEGUAN_DATA") in mine and process.pid != os.getpid()
+                if ours and process.name() != "postgres":
+                    yield f"仍在运行：{process.pid} {' '.join(process.cmdline())}"
 
 
 def killed(pid: int) -> bool:
@@ -420,6 +513,27 @@ def killed(pid: int) -> bool:
     return True
 
 
+def values(store: Store) -> frozenset[tuple[Any, ...]]:
+    """Every reading in force. Of a frame kept twice it is chance which one counts first: that is left out."""
+    numbers = list(range(1, 1000))
+    tables = (store.readings(numbers, kind, 0, 1 << 40) for kind in (0, 2))
+    columns = ("series", "kind", "ts", "value", "flag", "value_in_force")
+    return frozenset(
+        row for table in tables for row in zip(*(table[name].to_pylist() for name in columns), strict=True)
+    )
+
+
+def judged(store: Store) -> frozenset[tuple[Any, ...]]:
+    """Every verdict in force."""
+    table = store.verdicts()
+    return frozenset(zip(*(table[name].to_pylist() for name in ("point", "rule", "ts", "outcome")), strict=True))
+
+
+def counted(store: Store) -> frozenset[tuple[Any, ...]]:
+    table = store.device_days("2000-01-01", "2999-12-31")
+    return frozenset(zip(*(table[name].to_pylist() for name in ("mn", "day", "frames")), strict=True))
+
+
 def content(data: Path) -> dict[str, str]:
     """Segments and their lists, byte for byte."""
     paths = [*data.glob("archive/*/*.seg"), *data.glob("archive/*/segments.jsonl")]
@@ -427,30 +541,42 @@ def content(data: Path) -> dict[str, str]:
 
 
 def furnish(kills: Kills) -> None:
-    """What `prepare` does, and an officer, and a finding to write notes on."""
+    """What `prepare` does, an air station, an officer, a finding to write notes on; the registers at the centre too."""
     prepare(kills.data, kills.args.devices, FORWARDED, kills.target.port)
     from django.contrib.auth.hashers import make_password
     from django.db import connections
 
-    from ceguan.registry.models import Point, Region, User
+    from ceguan.registry.models import Device as Registered
+    from ceguan.registry.models import Point, Region, Series, User
     from ceguan.watch import findings
 
     region = Region.objects.get()
     password = make_password(PASSWORD)
     User.objects.create(username="officer", name_zh="试验", role="analyst", region=region, password=password)
 
+    air = Point.objects.create(code="AIR", name_zh="空气站", kind="air", region=region, lon=104.3, lat=35.2,
+                               live_from=date(2020, 1, 1))  # fmt: skip
+    for order, (factor, unit) in enumerate(AIR.items()):
+        Series.objects.create(point=air, factor=factor, name_zh=factor, unit=unit, order=order)
+    Registered.objects.create(mn=AIR_MN, point=air, password="123456", units=AIR, fill_gaps=False)
+    kills.centre.furnish()
+
     made = findings.raise_finding(Point.objects.get(code="S0"), "limit-hour:a21026", 2, "超标", "over",
                                   {"zh": "超标", "occurrence": "1"}, [], 0, 0)  # fmt: skip
     kills.finding = made.pk
+    kills.logs.mkdir()
     connections.close_all()
 
 
 def report(kills: Kills, broken: list[str], seconds: float) -> str:
     rows = [(f"{NAMES[name]} kill -9（次）", count) for name, count in sorted(kills.deeds.items())]
+    rows += sorted((f"设备：{name}", count) for name, count in kills.ends().items())
+    rows += sorted((f"网页：{name}", count) for name, count in kills.officer.refused.items())
     rows += [(name, f"{value:,}") for name, value in kills.found.items()]
     verdict = (
         "；".join(broken)
-        or "每一条承诺都成立：已应答、已确认的一件不少、一件不重，各链完好，两台机器的归档逐字节相同。"
+        or "每一条承诺都成立：已应答、已确认的一件不少、一件不重，各链完好；两台机器的归档逐字节相同，"
+        "SQLite 与 PostgreSQL 上的读数、判定、计数相同，在 Ray 上重算的结果相同；结束后没有进程遗留。"
     )
     return (
         "# 随机杀进程 Kills\n\n"

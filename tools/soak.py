@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -160,21 +161,34 @@ class Target:
 
 
 class Keeper:
-    """What systemd does: starts a command again when it has fallen. `command`: if it is no verb of ours."""
+    """What systemd does: starts a command again when it has fallen, and asks what it leaves behind to end.
+
+    `command`: if it is no verb of ours; `log`: the name of its log, if not the verb's.
+    """
 
     def __init__(
-        self, data: Path, *arguments: str, logs: Path | None = None, command: list[str] | None = None, **environ: str
+        self,
+        data: Path,
+        *arguments: str,
+        logs: Path | None = None,
+        log: str = "",
+        command: list[str] | None = None,
+        **environ: str,
     ) -> None:
         self.falls, self._command = 0, command or [sys.executable, "-m", "ceguan", *arguments]
         self._environ = os.environ | {"CEGUAN_DATA": str(data), "PYTHONPATH": str(ROOT)} | environ
-        self._log = open((logs or data) / f"{arguments[0]}.log", "ab")  # noqa: SIM115  as long as we live
+        self._log = open((logs or data) / f"{log or arguments[0]}.log", "ab")  # noqa: SIM115  as long as we live
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen:
-        return subprocess.Popen(self._command, env=self._environ, stdout=self._log, stderr=self._log)
+        return subprocess.Popen(
+            self._command, env=self._environ, stdout=self._log, stderr=self._log, start_new_session=True
+        )
 
     def mind(self) -> None:
         if self.process.poll() is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGTERM)
             self.falls += 1
             self.process = self._start()
 

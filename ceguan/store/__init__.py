@@ -129,6 +129,14 @@ class Store:
     lie, see `lake.of`, "" for the folder; None = as the settings say.
     With `write=True` it also holds the ledger's only writer as `ledger` (raises LedgerTakenError); close it, or use it
     as a context manager. All times are UTC epoch seconds, all ranges [start, end). Absent numbers are NaN.
+
+    `as_of` is a moment and means the same in every read that has it: the answer that could be given then. Readings
+    count that had been received by then (to the second, as the archive shows), from an unknown device or quarantine
+    only if a person had let them in by then; flags, decisions and verdicts that had been made; gaps as they were known.
+    None: all that is known now. What has no `as_of`: one record by its number (`frame`, `verdict`), for it never
+    changes; sums and marks that are carried on (`device_days`, `warnings`, `dialects`, `usual`, `quality_runs`) and
+    lists of what is to be done now (`fills`, `unknown_devices`, `gaps_since`, `held…`), for their past is not kept; bad
+    frames, for `end` says it.
     """
 
     def __init__(
@@ -176,7 +184,7 @@ class Store:
 
         "force": the newest version of each, with READING_COLUMNS + `value_in_force`, `zs_in_force` (decisions applied),
         `decision` (its id, 0 = none) and `action` ("" = none; "exempt" leaves the value, the judge leaves it out).
-        "all": every version, READING_COLUMNS only. `as_of`: only what had been received and decided by then.
+        "all": every version, READING_COLUMNS only.
         """
         return query.readings(self._db, self.history, series, kind, start, end, as_of, versions)
 
@@ -196,10 +204,15 @@ class Store:
         more than a month is held at once. Budget: a year of minutes ≤ 1 s."""
         return query.thinned(self._db, self.history, series, kind, math.ceil(start), math.ceil(end), points, as_of)
 
-    def latest(self, series: Sequence[int] | None = None, kind: int | None = None) -> pa.Table:
-        """The newest reading of each series and kind (columns as `readings`), sorted (series, kind); None = all."""
-        if series is not None and len(series) <= FEW_SERIES:
-            return query.latest(self._db, series, kind)
+    def latest(
+        self, series: Sequence[int] | None = None, kind: int | None = None, *, as_of: float | None = None
+    ) -> pa.Table:
+        """The newest reading of each series and kind (columns as `readings`), sorted (series, kind); None = all.
+
+        Budget: 20,000 series ≤ 20 ms warm. With `as_of` it is looked for, back through ledger and sealed files.
+        """
+        if as_of is not None or (series is not None and len(series) <= FEW_SERIES):
+            return query.latest(self._db, self.history, series, kind, as_of)
         table = self._all_latest()
         keep = np.ones(table.num_rows, dtype=bool)
         if kind is not None:
@@ -208,9 +221,9 @@ class Store:
             keep &= np.isin(table["series"].to_numpy(), np.asarray(series, dtype=np.int64))
         return table if keep.all() else table.filter(pa.array(keep))
 
-    def exact(self, keys: Iterable[Sequence[int]]) -> pa.Table:
+    def exact(self, keys: Iterable[Sequence[int]], *, as_of: float | None = None) -> pa.Table:
         """Exactly these versions, e.g. a verdict's `inputs`: rows for (series, kind, ts, ver) as received."""
-        return query.exact(self._db, self.history, keys)
+        return query.exact(self._db, self.history, keys, as_of)
 
     def parts(self, plan: compute.Plan, start: int, end: int) -> list[compute.Part]:
         """All hourly readings of a plan in [start, end), whole Beijing days, in parts for `compute.evaluate`."""
@@ -265,9 +278,11 @@ class Store:
         some = [points] if isinstance(points, int) else points
         return query.verdicts(self._db, some, rule, start, end, as_of, all_versions)
 
-    def latest_verdicts(self, rule: str | None, points: Sequence[int] | None = None) -> pa.Table:
+    def latest_verdicts(
+        self, rule: str | None, points: Sequence[int] | None = None, *, as_of: float | None = None
+    ) -> pa.Table:
         """The verdict with the newest ts of this rule (None: of every rule), one row per point and rule."""
-        return query.latest_verdicts(self._db, rule, points)
+        return query.latest_verdicts(self._db, rule, points, as_of)
 
     def verdict(self, number: int) -> dict[str, Any] | None:
         """One verdict by id, `detail` and `inputs` parsed; None when there is none."""
@@ -343,9 +358,11 @@ class Store:
         found = self._db.execute("SELECT mn, kind, factors FROM usual")
         return {(mn, kind): orjson.loads(factors) for mn, kind, factors in found}
 
-    def quarantined(self, state: str | None = "held", mn: str | None = None, limit: int = 500) -> pa.Table:
+    def quarantined(
+        self, state: str | None = "held", mn: str | None = None, limit: int = 500, *, as_of: float | None = None
+    ) -> pa.Table:
         """Frames that wait for a person, newest first; `state` None: also those released and dismissed."""
-        return query.quarantined(self._db, state, mn, limit)
+        return query.quarantined(self._db, state, mn, limit, as_of)
 
     def held_dialects(self) -> set[tuple[str, str]]:
         """(MN, dialect) of frames in quarantine because the dialect is not confirmed for the device."""
@@ -373,9 +390,11 @@ class Store:
         """MN → frames in quarantine."""
         return dict(self._db.execute("SELECT mn, count(*) FROM quarantine WHERE state = 'held' GROUP BY mn"))
 
-    def gaps(self, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
-        """Missing stretches that touch [start, end), with their cause."""
-        return query.gaps(self._db, series, kind, start, end)
+    def gaps(
+        self, series: Sequence[int], kind: int, start: float, end: float, *, as_of: float | None = None
+    ) -> pa.Table:
+        """Missing stretches that touch [start, end), with their cause, sorted (series, ts_from)."""
+        return query.gaps(self._db, series, kind, start, end, as_of)
 
     def gaps_since(self, kind: int, start: int, causes: Sequence[str]) -> list[tuple[int, int, int]]:
         """(series, from, to) of gaps of all series that begin at `start` or later and have one of these causes."""
@@ -402,9 +421,11 @@ class Store:
                       + (SELECT count(*) FROM quarantine WHERE state = 'held' AND frame >= ? AND frame < ?)"""
         return bool(self._db.execute(sql, (*span, *span)).fetchone()[0])
 
-    def times(self, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
+    def times(
+        self, series: Sequence[int], kind: int, start: int, end: int, *, as_of: float | None = None
+    ) -> NDArray[np.int64]:
         """(series, ts) of readings with start <= ts < end as two columns, sorted: when there are any."""
-        return query.times(self._db, self.history, series, kind, start, end)
+        return query.times(self._db, self.history, series, kind, start, end, as_of)
 
     # ── house-keeping ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -94,10 +94,11 @@ def scan(
     start: int,
     end: int,
     recv: float | None = None,
+    without: Sequence[int] = (),
 ) -> pa.Table:
     """Readings of sealed files in [start, end), sorted (series, kind, ts, ver), as READING_SCHEMA.
 
-    `series` or `kind` None = all; `recv` = only what had been received by then.
+    `series` or `kind` None = all; `recv` = only what had been received by then, `without` these frames.
     """
     if not files:
         return columns.READING_SCHEMA.empty_table()
@@ -108,9 +109,9 @@ def scan(
     if kind is not None:
         conditions.append("kind = ?")
         arguments.append(kind)
-    if recv is not None:
-        conditions.append("recv <= ?")
-        arguments.append(recv)
+    then, limits = _then(recv, without)
+    conditions[0] += then
+    arguments[2:2] = limits
     if series is not None:
         conditions += ["series >= ? AND series <= ?", "series IN (SELECT unnest(?))"]
         arguments += [*ends, list(series)] if ends else []
@@ -131,24 +132,55 @@ def values(
     start: int,
     end: int,
     recv: float | None = None,
+    without: Sequence[int] = (),
 ) -> pa.Table:
     """(series, ts, value) of many series in sealed files, as VALUES, sorted (series, ts, ver) within each file."""
     if not files or not len(series):
         return VALUES.empty_table()
-    known = "" if recv is None else "AND recv <= ?"
+    then, more = _then(recv, without)
     parts = []
     for file in files:  # each is sorted already: nothing is sorted again
         source = Source(lake, [file], series=(series[0], series[-1]), kind=(kind, kind), ts=(start, end - 1))
         with source as rows:
             sql = f"""SELECT series, ts, value FROM {rows}
-                      WHERE series BETWEEN ? AND ? AND kind = ? AND ts >= ? AND ts < ? {known}"""
-            limits = [int(series[0]), int(series[-1]), kind, start, end, *([] if recv is None else [recv])]
+                      WHERE series BETWEEN ? AND ? AND kind = ? AND ts >= ? AND ts < ?{then}"""
+            limits = [int(series[0]), int(series[-1]), kind, start, end, *more]
             found = duck().sql(sql, params=limits).to_arrow_table()
         have = found["series"].to_numpy()
         if int(series[-1]) - int(series[0]) >= len(series):  # not every series in between was asked for
             found = found.filter(pa.array(np.isin(have, series)))
         parts.append(columns.absent_as_nan(found.cast(VALUES)))
     return pa.concat_tables(parts)
+
+
+def _then(recv: float | None, without: Sequence[int]) -> tuple[str, list[Any]]:
+    """Further conditions for what was known at a moment, and their arguments."""
+    if recv is None:
+        return "", []
+    return (
+        (" AND recv <= ? AND frame NOT IN (SELECT unnest(?))", [recv, list(without)])
+        if without
+        else (" AND recv <= ?", [recv])
+    )
+
+
+def latest_of(
+    lake: Lake, file: str, keys: Sequence[tuple[int, int]], recv: float | None, without: Sequence[int] = ()
+) -> pa.Table:
+    """The newest reading of each (series, kind) in a sealed file that was known then, see `scan`; in no order."""
+    then, limits = _then(recv, without)
+    series, kind = zip(*keys, strict=True)
+    connection = duck()
+    connection.register("wanted", pa.table({"series": series, "kind": kind}))
+    try:
+        with Source(lake, [file], series=(min(series), max(series)), kind=(min(kind), max(kind))) as rows:
+            sql = f"""SELECT {", ".join("found." + name for name in READING_COLUMNS)} FROM (
+                         SELECT arg_max(r, ts * 65536 + ver) AS found
+                         FROM {rows} r SEMI JOIN wanted USING (series, kind)
+                         WHERE series BETWEEN ? AND ?{then} GROUP BY series, kind)"""
+            return columns.absent_as_nan(_readings(sql, [min(series), max(series), *limits]))
+    finally:
+        connection.unregister("wanted")
 
 
 def newest_of(lake: Lake, files: Sequence[str], keys: pa.Table) -> list[tuple[Any, ...]]:

@@ -339,8 +339,10 @@ class Batch:
                 (frame.mn, first, frame.recv, count + 1, frame.st, _json(cns), _json(factors), frame.source),
             )
 
-    def release(self, mn: str) -> None:
-        """Forget that a device was unknown: it has been adopted and its held frames are taken in with this batch."""
+    def release(self, mn: str, at: float) -> None:
+        """Forget that a device was unknown: adopted at this moment, its held frames are taken in with this batch."""
+        frames = self._db.execute("SELECT frame FROM held_frame WHERE mn = ?", (mn,)).fetchall()
+        self._admit((frame for (frame,) in frames), at)
         self._db.execute("DELETE FROM held_frame WHERE mn = ?", (mn,))
         self._db.execute("DELETE FROM unknown_device WHERE mn = ?", (mn,))
 
@@ -381,8 +383,19 @@ class Batch:
 
     def settle(self, frames: Iterable[int], state: str, who: str, at: float, why: str) -> int:
         """Frames leave the quarantine, `released` or `dismissed`; returns how many were held."""
+        frames = list(frames)
+        if state == "released":
+            held = "SELECT parts FROM quarantine WHERE state = 'held' AND frame = ?"
+            for frame in frames:
+                for (parts,) in self._db.execute(held, (frame,)).fetchall():
+                    self._admit([frame, *orjson.loads(parts)], at)
         sql = "UPDATE quarantine SET state = ?, who = ?, at = ?, why = ? WHERE frame = ? AND state = 'held'"
         return self._db.executemany(sql, [(state, who, at, why, frame) for frame in frames]).rowcount
+
+    def _admit(self, frames: Iterable[int], at: float) -> None:
+        """What these frames say counts since this moment, whenever they were received."""
+        sql = "INSERT INTO admitted VALUES (?, ?) ON CONFLICT (frame) DO UPDATE SET at = excluded.at"
+        self._db.executemany(sql, [(frame, at) for frame in frames])
 
     def count(self, days: Iterable[DeviceDay]) -> None:
         """Add to the counters of devices and days."""
@@ -401,24 +414,36 @@ class Batch:
     ) -> None:
         """Replace the gaps of a series that begin in [start, end). A gap that stays keeps its `found_at`.
 
-        With `grow` the gap that ends at `start` with the same cause grows instead of another one beside it.
+        With `grow` the gap that ends at `start` with the same cause grows instead of another one beside it. What was
+        known before stays in `past_gap`.
         """
-        if grow and gaps and gaps[0].ts_from == start:
-            last = "SELECT max(ts_from) FROM gap WHERE series = ? AND kind = ? AND ts_from < ?"
-            grown = self._db.execute(
-                f"""UPDATE gap SET ts_to = ? WHERE series = ? AND kind = ? AND ts_to = ? AND cause = ?
-                    AND ts_from = ({last})""",
-                (gaps[0].ts_to, series, kind, start, gaps[0].cause, series, kind, start),
-            )
-            gaps = gaps[1:] if grown.rowcount else gaps
-        key = (series, kind, start, end)
-        where = "series = ? AND kind = ? AND ts_from >= ? AND ts_from < ?"
-        found = dict(self._db.execute(f"SELECT ts_from, found_at FROM gap WHERE {where}", key))
-        self._db.execute(f"DELETE FROM gap WHERE {where}", key)
+        if grow and gaps and gaps[0].ts_from == start and (last := self._gap_before(series, kind, gaps[0])):
+            start, gaps = last.ts_from, [last, *gaps[1:]]
+        key, where = (series, kind, start, end), "series = ? AND kind = ? AND ts_from >= ? AND ts_from < ?"
+        known = "SELECT ts_from, ts_to, cause, found_at, known_at FROM gap"
+        before = {row[0]: row for row in self._db.execute(f"{known} WHERE {where}", key)}
+        wanted = set(gaps)
+        gone = [row for row in before.values() if row[:3] not in wanted]
         self._db.executemany(
-            "INSERT INTO gap VALUES (?, ?, ?, ?, ?, ?)",
-            [(series, kind, *gap, found.get(gap.ts_from, found_at)) for gap in gaps],
+            f"INSERT INTO past_gap VALUES ({_marks(8)})",
+            [(series, kind, *row, found_at) for row in gone if row[4] < found_at],
         )
+        self._db.executemany(
+            "DELETE FROM gap WHERE series = ? AND kind = ? AND ts_from = ?", [(series, kind, row[0]) for row in gone]
+        )
+        stay = {row[:3] for row in before.values()}
+        first = {ts_from: row[3] for ts_from, row in before.items()}
+        self._db.executemany(
+            f"INSERT INTO gap VALUES ({_marks(7)})",
+            [(series, kind, *gap, first.get(gap.ts_from, found_at), found_at) for gap in gaps if gap not in stay],
+        )
+
+    def _gap_before(self, series: int, kind: int, gap: Gap) -> Gap | None:
+        """The gap that ends where this one begins, with the same cause, as one with it."""
+        sql = """SELECT ts_from, ts_to, cause FROM gap WHERE series = ? AND kind = ? AND ts_from < ?
+                 ORDER BY ts_from DESC LIMIT 1"""
+        last = self._db.execute(sql, (series, kind, gap.ts_from)).fetchone()
+        return Gap(last[0], gap.ts_to, gap.cause) if last and last[1:] == (gap.ts_from, gap.cause) else None
 
     def replace_fills(self, gone: Iterable[tuple[str, int, int]], rows: Iterable[Fill]) -> None:
         """Rows (MN, kind, ts_from) that go, and those that come in their place."""

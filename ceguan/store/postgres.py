@@ -28,7 +28,7 @@ MIGRATING = WRITER + 1
 
 SPEECH: tuple[tuple[str, str], ...] = (
     (r"%", "%%"),
-    (r"\bjson_each\(\?\)", "ints(?)"),
+    (r"\bjson_each\(", "ints("),
     (r"\?", "%s"),
     (r"\bCROSS JOIN (\w+ \w+) (ON|USING)\b", r"JOIN \1 \2"),
     (r"\b(\w+\.\w+) IS NOT (?=\w+\.)", r"\1 IS DISTINCT FROM "),

@@ -24,6 +24,33 @@ FOREVER = 1 << 40
 """Later than any reading (the year 36812)."""
 
 
+class Known(NamedTuple):
+    """What had been received and counted at a moment, see `Store`; `as_of` None: everything."""
+
+    as_of: float | None
+    not_yet: tuple[int, ...] = ()  # frames received by then, which counted only later
+
+    def of(self, db: Database) -> Known:
+        """With the frames a person let in after the moment; within the snapshot of the read."""
+        if self.as_of is None:
+            return self
+        late = db.execute("SELECT frame FROM admitted WHERE at > ? ORDER BY frame", (self.as_of,))
+        return self._replace(not_yet=tuple(frame for (frame,) in late))
+
+    @property
+    def readings(self) -> tuple[str, tuple[Any, ...]]:
+        """Further conditions on rows of `reading`, and their arguments."""
+        condition, arguments = since("recv", self.as_of)
+        if not self.not_yet:
+            return condition, arguments
+        return f"{condition} AND frame NOT IN (SELECT value FROM json_each(?))", (*arguments, _json_ints(self.not_yet))
+
+
+def since(column: str, as_of: float | None) -> tuple[str, tuple[float, ...]]:
+    """The condition that a row was there at a moment (None: any row is), and its arguments."""
+    return ("", ()) if as_of is None else (f" AND {column} <= ?", (as_of,))
+
+
 @contextmanager
 def snapshot(db: Database) -> Iterator[None]:
     """All statements inside see the same state, whatever is committed or sealed meanwhile."""
@@ -51,10 +78,11 @@ def readings(
     wanted = sorted({int(one) for one in series})
     begin, until = int(np.ceil(start)), int(np.ceil(end))
     with snapshot(db):
+        known = Known(as_of).of(db)
         files = _files(db, begin, until)
-        hot = _hot(db, wanted, kind, begin, until, as_of)
+        hot = _hot(db, wanted, kind, begin, until, known)
         decided = decisions(db, wanted, kind, begin, until, as_of) if versions == "force" else None
-    found = _sorted(hot, history.scan(lake, files, wanted, kind, begin, until, as_of) if wanted else hot.slice(0, 0))
+    found = _sorted(hot, history.scan(lake, files, wanted, kind, begin, until, *known) if wanted else hot.slice(0, 0))
     if decided is None:
         return found
     return in_force(newest(found, ("series", "ts")), decided)
@@ -80,13 +108,14 @@ def matrix(
     """See `Store.matrix`."""
     wanted = np.unique(series[series >= 0])
     with snapshot(db):
+        known = Known(as_of).of(db)
         files = _files(db, start, end)
-        hot = _hot_values(db, wanted.tolist(), kind, start, end, as_of)
+        hot = _hot_values(db, wanted.tolist(), kind, start, end, known)
         decided = decisions(db, wanted.tolist(), kind, start, end, as_of)
     cells = -((start - end) // step)
     grid = np.full((len(wanted), cells), np.nan)
     time = np.full(grid.shape, -1, np.int64)  # of the reading in each cell; -1 = no reading
-    for found in (history.values(lake, files, wanted, kind, start, end, as_of), hot):
+    for found in (history.values(lake, files, wanted, kind, start, end, *known), hot):
         if found.num_rows:
             _place(found, wanted, start, step, grid, time)
     _decide(decided, wanted, grid, time)
@@ -120,13 +149,12 @@ def _decide(decided: pa.Table, wanted: NDArray[np.int64], grid: NDArray[Any], ti
         grid[number, hit] = left
 
 
-def _hot_values(db: Database, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None) -> pa.Table:
+def _hot_values(db: Database, series: Sequence[int], kind: int, start: int, end: int, known: Known) -> pa.Table:
     """(series, ts, value) of the ledger, sorted (series, ts, ver)."""
-    known = "" if as_of is None else "AND recv <= ?"
-    limits = (kind, start, end, *(() if as_of is None else (as_of,)))
+    condition, limits = known.readings
     sql = f"""SELECT series, ts, value FROM reading
-              WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? {known} ORDER BY ts, ver"""
-    return columns.table(history.VALUES, db.of_each(sql, series, limits))
+              WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?{condition} ORDER BY ts, ver"""
+    return columns.table(history.VALUES, db.of_each(sql, series, (kind, start, end, *limits)))
 
 
 def thinned(
@@ -142,12 +170,63 @@ def thinned(
     return thin(pa.concat_tables(parts).combine_chunks(), points)
 
 
-def latest(db: Database, series: Sequence[int] | None, kind: int | None) -> pa.Table:
+def latest(db: Database, lake: Lake, series: Sequence[int] | None, kind: int | None, as_of: float | None) -> pa.Table:
     """See `Store.latest`."""
     conditions, arguments = _where(("series", series), ("kind", kind))
+    if as_of is not None:
+        return _latest_then(db, lake, conditions, arguments, as_of)
     sql = f"SELECT {{columns}} FROM latest WHERE {conditions} ORDER BY series, kind"
     with snapshot(db):
         return in_force(columns.select(db, columns.READING_SCHEMA, sql, arguments), _latest_decided(db))
+
+
+def _latest_then(db: Database, lake: Lake, conditions: str, arguments: Sequence[Any], as_of: float) -> pa.Table:
+    """The newest reading of these series that was known at a moment: back through the ledger, then file by file."""
+    with snapshot(db):
+        known = Known(as_of).of(db)
+        then, limits = known.readings
+        keys = db.execute(f"SELECT series, kind FROM latest WHERE {conditions}", arguments).fetchall()
+        sql = f"SELECT {{columns}} FROM latest WHERE {conditions}{then}"
+        still = columns.select(db, columns.READING_SCHEMA, sql, [*arguments, *limits])
+        hot = _latest_hot(db, conditions, arguments, known)
+        files = db.execute(f"SELECT ts_to, path FROM {MANIFEST_IN_FORCE} m ORDER BY ts_to DESC").fetchall()
+        decided = decisions(db, None, None, None, None, as_of)
+    open_keys = set(keys) - set(_keys(still))
+    best = dict.fromkeys(open_keys, -FOREVER) | dict(zip(_keys(hot), hot["ts"].to_pylist(), strict=True))
+    parts = [still, hot]
+    for ts_to, path in files:
+        asked = sorted(key for key in open_keys if best[key] < ts_to)
+        if not asked:
+            break
+        parts.append(history.latest_of(lake, path, asked, *known))
+        for key, ts in zip(_keys(parts[-1]), parts[-1]["ts"].to_pylist(), strict=True):
+            best[key] = max(best[key], ts)
+    return in_force(_newest_of_all(parts), decided)
+
+
+def _latest_hot(db: Database, conditions: str, arguments: Sequence[Any], known: Known) -> pa.Table:
+    """The newest reading in the ledger that was known then."""
+    then, limits = known.readings
+    newest = f"FROM reading WHERE series = l.series AND kind = l.kind{then} ORDER BY ts DESC, ver DESC LIMIT 1"
+    return columns.select(
+        db,
+        columns.READING_SCHEMA,
+        f"""SELECT {", ".join("r." + name for name in READING_COLUMNS)}
+            FROM (SELECT series, kind FROM latest WHERE {conditions}) l CROSS JOIN reading r USING (series, kind)
+            WHERE r.ts = (SELECT ts {newest}) AND r.ver = (SELECT ver {newest})""",
+        [*arguments, *limits, *limits],
+    )
+
+
+def _keys(table: pa.Table) -> list[tuple[int, int]]:
+    return list(zip(table["series"].to_pylist(), table["kind"].to_pylist(), strict=True))
+
+
+def _newest_of_all(parts: Sequence[pa.Table]) -> pa.Table:
+    """Of each series and kind the newest version of the newest reading, sorted (series, kind)."""
+    all_of_them = pa.concat_tables(parts).combine_chunks()
+    order = np.lexsort(tuple(all_of_them[name].to_numpy() for name in ("ver", "ts", "kind", "series")))
+    return newest(all_of_them.take(pa.array(order)), ("series", "kind"))
 
 
 class LatestOfAll:
@@ -191,14 +270,14 @@ def _latest_decided(db: Database) -> pa.Table:
     )
 
 
-def exact(db: Database, lake: Lake, keys: Iterable[Sequence[int]]) -> pa.Table:
+def exact(db: Database, lake: Lake, keys: Iterable[Sequence[int]], as_of: float | None) -> pa.Table:
     """See `Store.exact`."""
     wanted = {(int(s), int(k), int(t), int(v)) for s, k, t, v in keys}
     parts = []
     for kind in sorted({key[1] for key in wanted}):
         times = [key[2] for key in wanted if key[1] == kind]
         series = [key[0] for key in wanted if key[1] == kind]
-        found = readings(db, lake, series, kind, min(times), max(times) + 1, None, "all")
+        found = readings(db, lake, series, kind, min(times), max(times) + 1, as_of, "all")
         have = zip(*(found[name].to_pylist() for name in READING_COLUMNS[:4]), strict=True)
         parts.append(found.filter(pa.array([key in wanted for key in have], pa.bool_())))
     return pa.concat_tables([columns.READING_SCHEMA.empty_table(), *parts])
@@ -256,13 +335,13 @@ def flags(
     versions: Versions,
 ) -> pa.Table:
     """See `Store.flags`."""
-    known = "" if as_of is None else "AND made_at <= ?"
+    known, limits = since("made_at", as_of)
     found = columns.select(
         db,
         columns.FLAG_SCHEMA,
         f"""SELECT {{columns}} FROM json_each(?) s CROSS JOIN flag f ON f.series = s.value
-            WHERE kind = ? AND ts >= ? AND ts < ? {known} ORDER BY series, ts, test, turn""",
-        (_json_ints(series), kind, start, end, *(() if as_of is None else (as_of,))),
+            WHERE kind = ? AND ts >= ? AND ts < ?{known} ORDER BY series, ts, test, turn""",
+        (_json_ints(series), kind, start, end, *limits),
     )
     if versions == "all":
         return found
@@ -317,12 +396,18 @@ def verdicts(
     return found if all_versions else newest(found, ("point", "rule", "ts"))
 
 
-def latest_verdicts(db: Database, rule: str | None, points: Sequence[int] | None) -> pa.Table:
+def latest_verdicts(db: Database, rule: str | None, points: Sequence[int] | None, as_of: float | None) -> pa.Table:
     """See `Store.latest_verdicts`."""
     conditions, arguments = _where(("l.rule", rule), ("l.point", points))
     names = ", ".join("v." + name for name in columns.VERDICT_SCHEMA.names)
-    sql = f"SELECT {names} FROM latest_verdict l JOIN verdict v USING (id) WHERE {conditions} ORDER BY l.point"
-    return columns.select(db, columns.VERDICT_SCHEMA, sql, arguments)
+    then, limits = since("made_at", as_of)
+    number = "l.id"
+    if as_of is not None:
+        number = f"""(SELECT id FROM verdict WHERE rule = l.rule AND point = l.point{then}
+                     ORDER BY ts DESC, ver DESC LIMIT 1)"""
+    sql = f"""SELECT {names} FROM latest_verdict l JOIN verdict v ON v.id = {number}
+              WHERE {conditions} ORDER BY l.point, l.rule"""
+    return columns.select(db, columns.VERDICT_SCHEMA, sql, [*limits, *arguments])
 
 
 def verdict(db: Database, number: int) -> dict[str, Any] | None:
@@ -363,22 +448,35 @@ def warnings(db: Database, first_day: str, last_day: str, mn: str | None) -> pa.
     return columns.select(db, columns.WARNING_SCHEMA, sql, [first_day, last_day, *arguments])
 
 
-def quarantined(db: Database, state: str | None, mn: str | None, limit: int) -> pa.Table:
+def quarantined(db: Database, state: str | None, mn: str | None, limit: int, as_of: float | None) -> pa.Table:
     """See `Store.quarantined`."""
     conditions, arguments = _where(("state", state), ("mn", mn))
-    sql = f"SELECT {{columns}} FROM quarantine WHERE {conditions} ORDER BY recv DESC, frame DESC LIMIT ?"
-    return columns.select(db, columns.QUARANTINE_SCHEMA, sql, [*arguments, limit])
+    known, limits = since("recv", as_of)
+    table = "quarantine" if as_of is None else f"({_QUARANTINE_THEN})"
+    moments = () if as_of is None else (as_of,) * 4
+    sql = f"SELECT {{columns}} FROM {table} q WHERE {conditions}{known} ORDER BY recv DESC, frame DESC LIMIT ?"
+    return columns.select(db, columns.QUARANTINE_SCHEMA, sql, [*moments, *arguments, *limits, limit])
 
 
-def gaps(db: Database, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
+_QUARANTINE_THEN = """SELECT frame, mn, recv, cause, kind, ts, items, parts,
+    CASE WHEN at > ? THEN 'held' ELSE state END AS state, CASE WHEN at > ? THEN '' ELSE who END AS who,
+    CASE WHEN at > ? THEN NULL ELSE at END AS at, CASE WHEN at > ? THEN '' ELSE why END AS why FROM quarantine"""
+"""What was settled after a moment was still held at it."""
+
+
+def gaps(db: Database, series: Sequence[int], kind: int, start: float, end: float, as_of: float | None) -> pa.Table:
     """See `Store.gaps`."""
-    return columns.select(
-        db,
-        columns.GAP_SCHEMA,
-        """SELECT {columns} FROM json_each(?) s CROSS JOIN gap g ON g.series = s.value
-           WHERE kind = ? AND ts_from < ? AND ts_to > ? ORDER BY series, ts_from""",
-        (_json_ints(series), kind, end, start),
+    known, limits = since("known_at", as_of)
+    rows = (
+        """SELECT {columns} FROM json_each(?) s CROSS JOIN %s g ON g.series = s.value
+              WHERE kind = ? AND ts_from < ? AND ts_to > ?"""
+        + known
     )
+    sql, arguments = rows % "gap", [_json_ints(series), kind, end, start, *limits]
+    if as_of is not None:
+        sql = f"{sql} UNION ALL {rows % 'past_gap'} AND gone_at > ?"
+        arguments = [*arguments, *arguments, as_of]
+    return columns.select(db, columns.GAP_SCHEMA, f"{sql} ORDER BY series, ts_from", arguments)
 
 
 def gaps_since(db: Database, kind: int, start: int, causes: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -399,11 +497,13 @@ def fills(db: Database, mns: Sequence[str] | None, kind: int | None, start: int 
     return [Fill(*row) for row in db.execute(sql, arguments)]
 
 
-def times(db: Database, lake: Lake, series: Sequence[int], kind: int, start: int, end: int) -> NDArray[np.int64]:
+def times(
+    db: Database, lake: Lake, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None
+) -> NDArray[np.int64]:
     """See `Store.times`. Where no sealed month is touched, a look at the index is enough."""
     sealed = db.execute("SELECT max(ts_to) FROM manifest").fetchone()[0]
-    if sealed is not None and start < sealed:
-        found = readings(db, lake, series, kind, start, end, None, "force")
+    if as_of is not None or (sealed is not None and start < sealed):
+        found = readings(db, lake, series, kind, start, end, as_of, "force")
         return np.column_stack([found[name].to_numpy() for name in ("series", "ts")])
     sql = """SELECT r.series, r.ts FROM json_each(?) s CROSS JOIN reading r ON r.series = s.value
              WHERE r.kind = ? AND r.ts >= ? AND r.ts < ? AND r.ver = 0 ORDER BY r.series, r.ts"""
@@ -439,13 +539,12 @@ def _files(db: Database, start: int, end: int) -> list[str]:
     return [path for (path,) in db.execute(sql, (end, start))]
 
 
-def _hot(db: Database, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None) -> pa.Table:
+def _hot(db: Database, series: Sequence[int], kind: int, start: int, end: int, known: Known) -> pa.Table:
     """Rows of the ledger, in the order of the series."""
-    known = "" if as_of is None else "AND recv <= ?"
-    limits = (kind, start, end, *(() if as_of is None else (as_of,)))
+    condition, limits = known.readings
     sql = f"""SELECT {", ".join(READING_COLUMNS)} FROM reading
-              WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? {known} ORDER BY ts, ver"""
-    return columns.table(columns.READING_SCHEMA, db.of_each(sql, series, limits))
+              WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?{condition} ORDER BY ts, ver"""
+    return columns.table(columns.READING_SCHEMA, db.of_each(sql, series, (kind, start, end, *limits)))
 
 
 def _sorted(hot: pa.Table, sealed: pa.Table) -> pa.Table:

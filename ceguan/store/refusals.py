@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sqlite3
 from collections.abc import Iterator
 
@@ -42,6 +43,17 @@ UNREACHABLE = "连不上 PostgreSQL，或连接中断（正在重启？）"
 def refusal(error: BaseException | None) -> str | None:
     """What refused, e.g. "磁盘已满：/var/lib/ceguan/archive"; None when the error is no refusal of disk or database."""
     return next((found for one in _causes(error) if (found := _said(one))), None)
+
+
+def told(log: logging.Logger, what: str, error: Exception) -> str:
+    """The cause in words, logged: a refusal in one line, anything else with where it came from."""
+    cause = refusal(error)
+    if cause is None:
+        cause = f"{type(error).__name__}：{error}"
+        log.exception("%s：%s", what, cause)
+    else:
+        log.error("%s：%s", what, cause)
+    return cause
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -190,7 +190,26 @@ FILLING = """
     CREATE INDEX gap_by_time ON gap (kind, ts_from);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING)
+KNOWING = """
+    -- Frames whose readings count only since a person let them in (device adopted, quarantine released).
+    CREATE TABLE admitted (frame INTEGER PRIMARY KEY, at REAL NOT NULL);
+    CREATE INDEX admitted_by_time ON admitted (at);
+    INSERT INTO admitted SELECT frame, at FROM quarantine WHERE state = 'released';
+    INSERT INTO admitted
+        SELECT p.value, max(q.at) FROM quarantine q CROSS JOIN json_each(q.parts) p
+        WHERE q.state = 'released' AND p.value NOT IN (SELECT frame FROM admitted) GROUP BY p.value;
+
+    -- Gaps as they were known before: [known_at, gone_at). Of a gap in force `known_at` says since when it is as it is.
+    ALTER TABLE gap ADD COLUMN known_at REAL NOT NULL DEFAULT 0;
+    UPDATE gap SET known_at = found_at;
+    CREATE TABLE past_gap (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL,
+        cause TEXT NOT NULL, found_at REAL NOT NULL, known_at REAL NOT NULL, gone_at REAL NOT NULL
+    );
+    CREATE INDEX past_gap_by_series ON past_gap (series, kind, ts_from);
+"""
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING)
 
 
 class TooNewError(sqlite3.DatabaseError):

@@ -106,12 +106,10 @@ class Loop:
             if report.caught_up:
                 self._seal(now)
         except Exception as error:  # the loop is the last to hear of it: log, show, back off, go on
-            from ceguan.store.refusals import refusal  # the store is loaded by whoever runs, not by `ceguan --help`
+            from ceguan.store.refusals import told  # the store is loaded by whoever runs, not by `ceguan --help`
 
             self._falls += 1
-            cause = refusal(error) or f"{type(error).__name__}：{error}"
-            log.exception("时钟这一步失败（连续第 %d 次）：%s", self._falls, cause)
-            self._heartbeat.failed(now, cause)
+            self._heartbeat.failed(now, told(log, f"时钟这一步失败（连续第 {self._falls} 次）", error))
             return None
         self._falls = 0
         self._heartbeat.beat(now, report, self._clockwork)
@@ -132,6 +130,8 @@ class Loop:
         """Work in a thread of its own: neither a slow mail server nor hashing may hold up the ledger."""
         from django.db import close_old_connections, connection
 
+        from ceguan.store.refusals import told
+
         said = ""
         while not self._stop.is_set():
             try:
@@ -139,8 +139,7 @@ class Loop:
                 work()
                 said = ""
             except Exception as error:  # shown in the log and on the page; the next round tries again
-                log.exception("%s失败", what)
-                cause = f"{what}失败：{error}"
+                cause = f"{what}失败：{told(log, f'{what}失败', error)}"
                 if cause != said:
                     self._heartbeat.note(clock.now(), cause)
                 said = cause

@@ -30,7 +30,7 @@ from ceguan.intake import decided
 from ceguan.registry import models
 from ceguan.settings import Settings
 from ceguan.store import CHANGED, SAME, Added, ArchiveError, Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
-from ceguan.store.refusals import refusal
+from ceguan.store.refusals import refusal, told
 from ceguan.watch import findings, gaps, judge, windows
 from ceguan.watch import status as statuses
 from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
@@ -242,7 +242,7 @@ class Clockwork:
             self.materialiser.take_confirmed(mn, dialect, held, now, taken)
         with self.store.ledger.batch() as batch:
             for mn in adopted:
-                batch.release(mn)
+                batch.release(mn, now)
             self._write(batch, taken, report)
         self._unknown -= set(adopted)
         self._unknown |= {frame.mn for frame in taken.held}
@@ -353,8 +353,8 @@ class Clockwork:
                     try:
                         look(point, group, now, found)
                     except Exception as error:  # one point must not stop all others; shown, tried again on restart
-                        log.exception("点位 %s 的检验或判定失败", point.code)
-                        report.errors.append(f"{point.code} {name}：{type(error).__name__} {error}")
+                        cause = told(log, f"点位 {point.code} 的检验或判定失败", error)
+                        report.errors.append(f"{point.code} {name}：{cause}")
                         getattr(self._unjudged, name)[number].update(group)
         self._read = None
         return found

@@ -80,6 +80,11 @@ def _moment(text: str, word: str) -> float:
     return (when if when.tzinfo else when.replace(tzinfo=BEIJING)).timestamp()
 
 
+def _then(as_of: str) -> float | None:
+    """The moment whose knowledge is asked for; None = now."""
+    return _moment(as_of, "as_of") if as_of else None
+
+
 def _kind(text: str) -> Kind:
     if text.upper() not in Kind.__members__:
         raise HttpError(422, f"kind 应为 {', '.join(kind.name.lower() for kind in Kind)} 之一，得到 {text!r}")
@@ -160,18 +165,20 @@ def _series(found: Point, factor: str) -> Series:
 @api.get("/points/{code}/readings", response=Readings, summary="读数，全部版本或现行", tags=["readings"])
 def readings(
     request: HttpRequest, code: str, factor: str, start: str, end: str, kind: str = "hour",
-    versions: Literal["force", "all"] = "force", limit: int = MOST,
+    versions: Literal["force", "all"] = "force", limit: int = MOST, as_of: str = "",
 ) -> dict[str, Any]:  # fmt: skip
-    """Readings with start <= time < end; follow `next` (a time to use as `start`) until it is null."""
+    """Readings with start <= time < end; follow `next` (a time to use as `start`) until it is null. `as_of`: as they
+    were known at that moment; `completeness` is that of today, so it is null then."""
     found, what = visible(request.user, code), _kind(kind)
     rights.require(request.user, "export", found)
     one, begin, until = _series(found, factor), _moment(start, "start"), _moment(end, "end")
-    rows = store().readings([one.id], what, begin, until, versions=versions).to_pylist()
+    rows = store().readings([one.id], what, begin, until, as_of=_then(as_of), versions=versions).to_pylist()
     most = min(max(1, limit), MOST)
     part, rest = _whole_times(rows, most)
     return {
         "point": code, "factor": factor, "name": name(one), "unit": one.unit, "kind": kind,
-        "completeness": _completeness(found, one, what, begin, until), "items": [_reading(row) for row in part],
+        "completeness": None if as_of else _completeness(found, one, what, begin, until),
+        "items": [_reading(row) for row in part],
         "next": _time(rest["ts"]) if rest else None,
     }  # fmt: skip
 
@@ -220,12 +227,13 @@ def taken_away(
 
 @api.get("/points/{code}/verdicts", response=Page, summary="一个点位的裁定", tags=["verdicts"])
 def verdicts(
-    request: HttpRequest, code: str, start: str, end: str, rule: str = "", all_versions: bool = False
+    request: HttpRequest, code: str, start: str, end: str, rule: str = "", all_versions: bool = False, as_of: str = ""
 ) -> dict[str, Any]:
-    """Verdicts whose interval begins in [start, end); the versions in force, or all."""
+    """Verdicts whose interval begins in [start, end); the versions in force, or all. `as_of`: made by that moment."""
     found = visible(request.user, code)
     rows = store().verdicts(
-        found.id, rule or None, _moment(start, "start"), _moment(end, "end"), all_versions=all_versions
+        found.id, rule or None, _moment(start, "start"), _moment(end, "end"), as_of=_then(as_of),
+        all_versions=all_versions,
     ).to_pylist()  # fmt: skip
     return {"total": len(rows), "items": [_verdict(found, row) for row in rows[:MOST]]}
 

@@ -150,7 +150,7 @@ def _gaps(asked: Asked) -> Iterator[list[Any]]:
     """Each missing hour (or what is missing of it) with its cause; daily data by the day."""
     for point in asked.points:
         for one in asked.series(point):
-            for row in store().gaps([one.id], asked.kind, asked.start, asked.end).to_pylist():
+            for row in store().gaps([one.id], asked.kind, asked.start, asked.end, as_of=asked.as_of).to_pylist():
                 said = label(gap_words.explain(row["cause"]))
                 for low, high in _by_hour(row, asked):
                     yield [

@@ -387,7 +387,7 @@ def test_an_unknown_device_waits_with_what_it_has_sent_until_it_is_adopted(store
     assert second["mn"] == "MN2"
     assert store.held_frames("MN1") == store.ledger.held_frames("MN1") == [11, 12]
     with store.ledger.batch() as batch:
-        batch.release("MN1")
+        batch.release("MN1", 5.0)
     assert [device["mn"] for device in store.unknown_devices()] == ["MN2"]
     assert store.held_frames("MN1") == []
 

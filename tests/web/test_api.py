@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from openapi_spec_validator import validate
 
 from ceguan.words import beijing
@@ -45,6 +47,17 @@ def test_all_versions_are_there_and_pages_never_part_them(signed_in, ledger):
     part = client.get(address + "&limit=3").json()
     assert [row["value"] for row in part["items"]] == [20, 30]
     assert part["next"] == beijing(ledger.hour).isoformat()
+
+
+def test_readings_and_verdicts_can_be_had_as_they_were_known_at_a_moment(signed_in, ledger):
+    client, then = signed_in("duty"), beijing(time.time() + 30).isoformat().replace("+", "%2B")
+    address = f"/api/points/gas_outlet/readings?factor=a21026&{span(ledger)}&as_of={then}"
+    found = client.get(address).json()
+    assert [row["value"] for row in found["items"]] == [20, 30, 180]
+    assert found["completeness"] is None
+    verdicts = f"/api/points/gas_outlet/verdicts?{span(ledger)}&as_of={then}"
+    assert [row["value"] for row in client.get(verdicts).json()["items"]] == [180]
+    assert client.get(f"{verdicts}gestern").status_code == 422
 
 
 def test_a_time_that_cannot_be_read_is_refused_with_an_example(signed_in, ledger):

@@ -69,6 +69,14 @@ def test_as_of_shows_what_was_known_then(signed_in, ledger):
     assert [row["原始值"] for row in rows] == ["20.0", "30.0", "180.0"]
 
 
+def test_a_gap_nobody_had_found_by_then_is_not_in_an_export_as_of_then(signed_in, ledger):
+    client = signed_in("duty")
+    for moment, found in ((time.time() - 7200, 0), (time.time() + 30, 1)):
+        then = beijing(moment).isoformat().replace("+", "%2B")
+        rows = lines(body(client.get(f"/export/gaps.csv?points=gas_outlet&{span(ledger)}&as_of={then}")))
+        assert len(rows) == found
+
+
 def test_verdicts_gaps_and_frames_are_exported(signed_in, ledger):
     client = signed_in("duty")
     verdicts = lines(body(client.get(f"/export/verdicts.csv?points=gas_outlet,air&{span(ledger)}")))

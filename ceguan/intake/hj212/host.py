@@ -34,6 +34,7 @@ from ceguan.intake.hj212.exchange import (
 )
 from ceguan.intake.hj212.frame import Frame, Head, decode, without_secrets
 from ceguan.store import RecordKind
+from ceguan.store.refusals import told
 from ceguan.words import FrameRef
 
 if TYPE_CHECKING:
@@ -301,8 +302,7 @@ class Host:
             except NoDatabase as error:
                 trouble = f"业务库不可用，命令暂不下发：{error}"
             except Exception as error:  # whatever it is, the thread goes on: the next round tries again
-                log.exception("命令的处理出错")
-                trouble = str(error)
+                trouble = told(log, "命令的处理出错", error)
             if trouble != said:
                 log.warning("%s", trouble or "命令恢复下发")
             said = trouble
