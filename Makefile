@@ -20,7 +20,7 @@ $(VENV)/.run: requirements.lock pyproject.toml
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@echo "compiling the kernels (once) …"
-	@$(BIN)/python -c 'import ceguan.intake.hj212.batch, ceguan.store.bulk'
+	@$(BIN)/python -c 'import ceguan.intake.hj212.batch, ceguan.store.bulk, ceguan.store.numbers'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock

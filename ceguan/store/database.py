@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ceguan.store import sqlite
 
 Row = Sequence[Any]
+Numbers = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
+"""series, ts, value."""
 
 
 class Cursor(Protocol):
@@ -40,8 +42,8 @@ class Database(Protocol):
     def commit(self) -> None: ...
     def rollback(self) -> None: ...
     def close(self) -> None: ...
-    def begin_reading(self) -> None:
-        """All that follows, up to `commit`, sees one state."""
+    def begin_reading(self, numbers: bool = False) -> None:
+        """All that follows, up to `commit`, sees one state; with `numbers` also what `numbers` reads."""
 
     def commits(self) -> int:
         """A number that is another one whenever somebody else has committed."""
@@ -57,6 +59,9 @@ class Database(Protocol):
 
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """The rows of a query `… WHERE series = ? AND …` for each of the series, in the order given (ascending)."""
+
+    def numbers(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Numbers:
+        """As `of_each` of `SELECT series, ts, value …`, as columns; NULL is NaN."""
 
     def stream(self, sql: str, arguments: Sequence[Any], size: int) -> Iterator[list[Row]]:
         """The rows of a large result, `size` at a time, within a transaction."""

@@ -23,6 +23,7 @@ from ceguan.store.errors import LedgerTakenError
 from ceguan.store.schema import MIGRATIONS, TooNewError, statements
 
 Row = Sequence[Any]
+Numbers = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 WRITER = 0x43454755  # "CEGU": the advisory lock of the one writer
 MIGRATING = WRITER + 1
 
@@ -48,6 +49,17 @@ _TRIGGER = re.compile(
     re.DOTALL,
 )
 _READINGS = re.compile(r"(CREATE TABLE reading \(.*\))\s*WITHOUT ROWID;", re.DOTALL)
+
+
+def _of_all(sql: str) -> str:
+    """What is asked of one series, asked of many."""
+    return sql.replace("series = ?", "series = ANY(?)", 1).replace("ORDER BY ", "ORDER BY series, ", 1)
+
+
+_COPIED = np.dtype(
+    [("cells", ">i2"), ("a", ">i4"), ("series", ">i8"), ("b", ">i4"), ("ts", ">i8"), ("c", ">i4"), ("value", ">f8")]
+)
+"""A row of COPY's binary form: how many cells, then of each its length and its bytes; 19 bytes before, 2 behind."""
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +111,7 @@ class Connection:
         self.execute("BEGIN")
         self.execute("UPDATE commits SET n = n + 1")
 
-    def begin_reading(self) -> None:
+    def begin_reading(self, numbers: bool = False) -> None:
         self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
 
     def commit(self) -> None:
@@ -160,8 +172,17 @@ class Connection:
 
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """One round trip for all."""
-        many = sql.replace("series = ?", "series = ANY(?)", 1).replace("ORDER BY ", "ORDER BY series, ", 1)
-        return iter(self.execute(many, (list(series), *arguments)))
+        return iter(self.execute(_of_all(sql), (list(series), *arguments)))
+
+    def numbers(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Numbers:
+        """By a binary COPY: without NULL every row has the same length."""
+        many = _of_all(sql).replace("value", "coalesce(value, 'NaN'::float8)", 1)
+        with self._link.cursor() as cursor:
+            copied = cursor.copy(f"COPY ({said(many)}) TO STDOUT (FORMAT BINARY)", [list(series), *_whole(arguments)])
+            with copied as copy:
+                data = b"".join(copy)
+        rows = np.frombuffer(data, _COPIED, count=(len(data) - 21) // _COPIED.itemsize, offset=19)
+        return rows["series"].astype(np.int64), rows["ts"].astype(np.int64), rows["value"].astype(np.float64)
 
     def stream(self, sql: str, arguments: Sequence[Any], size: int) -> Iterator[list[Row]]:
         """By a cursor of the server's; one transaction of its own where there is none."""

@@ -52,12 +52,12 @@ def since(column: str, as_of: float | None) -> tuple[str, tuple[float, ...]]:
 
 
 @contextmanager
-def snapshot(db: Database) -> Iterator[None]:
-    """All statements inside see the same state, whatever is committed or sealed meanwhile."""
+def snapshot(db: Database, numbers: bool = False) -> Iterator[None]:
+    """All statements inside (and `numbers`) see the same state, whatever is committed or sealed meanwhile."""
     if db.in_transaction:
         yield
         return
-    db.begin_reading()
+    db.begin_reading(numbers)
     try:
         yield
     finally:
@@ -107,7 +107,7 @@ def matrix(
 ) -> Matrix:
     """See `Store.matrix`."""
     wanted = np.unique(series[series >= 0])
-    with snapshot(db):
+    with snapshot(db, numbers=True):
         known = Known(as_of).of(db)
         files = _files(db, start, end)
         hot = _hot_values(db, wanted.tolist(), kind, start, end, known)
@@ -132,7 +132,9 @@ def _place(
 ) -> None:
     """Readings (sorted by series, ts, ver) into their cells; of several in a cell the last one counts."""
     series, ts, value = (found[name].to_numpy() for name in ("series", "ts", "value"))
-    cell = np.searchsorted(wanted, series) * grid.shape[1] + (ts - start) // step
+    begins = np.flatnonzero(np.append(True, series[1:] != series[:-1]))
+    lines = np.searchsorted(wanted, series[begins]) * grid.shape[1]
+    cell = np.repeat(lines, np.diff(begins, append=len(series))) + (ts - start) // step
     last = np.append(cell[1:] != cell[:-1], True)
     if not last.all():
         cell, ts, value = cell[last], ts[last], value[last]
@@ -154,7 +156,7 @@ def _hot_values(db: Database, series: Sequence[int], kind: int, start: int, end:
     condition, limits = known.readings
     sql = f"""SELECT series, ts, value FROM reading
               WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?{condition} ORDER BY ts, ver"""
-    return columns.table(history.VALUES, db.of_each(sql, series, (kind, start, end, *limits)))
+    return pa.table(list(db.numbers(sql, series, (kind, start, end, *limits))), schema=history.VALUES)
 
 
 def thinned(

@@ -8,22 +8,59 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ceguan.store.schema import MIGRATIONS, migrate
 from ceguan.words import READING_COLUMNS
 
 Row = Sequence[Any]
+Numbers = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 
 
 class Connection(sqlite3.Connection):
     """See `database.Database`."""
 
+    path: Path
+    _numbers: Any = None  # a `numbers.Reader` once it was wanted
+    _together = False  # whether it sees the same state as this connection
+
     def begin(self) -> None:
         self.execute("BEGIN IMMEDIATE")
 
-    def begin_reading(self) -> None:
+    def begin_reading(self, numbers: bool = False) -> None:
+        beside = self._beside() if numbers else None
+        while beside:
+            before = self.commits()
+            beside.begin()
+            self.execute("BEGIN")
+            if self.commits() == before:  # nobody committed between the two: they see the same
+                self._together = True
+                return
+            self.execute("COMMIT")
         self.execute("BEGIN")
+
+    def _beside(self) -> Any:
+        """The reader of numbers, or None where SQLite's own interface cannot be reached."""
+        if self._numbers is None:
+            try:
+                from ceguan.store.numbers import Reader  # needs numba: only who reads many series waits for it
+            except ImportError:
+                return None
+            self._numbers = Reader(self.path)
+        return self._numbers
+
+    def commit(self) -> None:
+        super().commit()
+        if self._together:
+            self._together = False
+            self._numbers.end()
+
+    def close(self) -> None:
+        if self._numbers:
+            self._numbers.close()
+            self._numbers = None
+        super().close()
 
     def commits(self) -> int:
         return int(self.execute("PRAGMA data_version").fetchone()[0])
@@ -48,6 +85,14 @@ class Connection(sqlite3.Connection):
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """Series by series: the primary key gives the order, nothing is sorted."""
         return chain.from_iterable(self.execute(sql, (one, *arguments)) for one in series)
+
+    def numbers(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Numbers:
+        if self._together:
+            found: Numbers = self._numbers.read(sql, series, arguments)
+            return found
+        rows = list(chain.from_iterable(self.of_each(sql, series, arguments)))
+        whole = [np.array(rows[at::3], np.int64) for at in (0, 1)]
+        return whole[0], whole[1], np.array(rows[2::3], np.float64)
 
     def stream(self, sql: str, arguments: Sequence[Any], size: int) -> Iterator[list[Row]]:
         cursor = self.execute(sql, arguments)
@@ -89,4 +134,6 @@ def connect_reader(path: Path) -> Connection:
 
 
 def _connect(path: Path) -> Connection:
-    return sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False, factory=Connection)
+    made = sqlite3.connect(path, isolation_level=None, timeout=30, check_same_thread=False, factory=Connection)
+    made.path = path
+    return made

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ceguan.store import Decision, Store
+from ceguan.store import Decision, Store, numbers
 from tests.store.conftest import APRIL, HOUR, MARCH, NAN, add, reading
 
 START, END = APRIL - 24 * HOUR, APRIL + 24 * HOUR
@@ -56,6 +61,61 @@ def test_a_matrix_of_nothing_is_empty_cells(store: Store) -> None:
     assert store.matrix([[-1]], 2, START, END).values.shape == (1, 48, 1)
     assert np.isnan(store.matrix([[3, 4]], 2, START, END).values).all()
     assert store.matrix(np.zeros((0, 6)), 2, START, END).values.shape == (0, 48, 6)
+
+
+def test_a_matrix_leaves_out_what_is_absent_and_takes_the_last_version(store: Store) -> None:
+    add(store, reading(2, START, 1.0), reading(2, START + HOUR, NAN), reading(5, START, 3.0))
+    add(store, reading(2, START, 2.0, recv=APRIL + 8000))
+    for known, first in ((None, 2.0), (APRIL + 7999.5, 1.0)):
+        found = store.matrix([[2, 5]], 2, START, START + 2 * HOUR, as_of=known).values
+        np.testing.assert_array_equal(found, [[[first, 3.0], [NAN, NAN]]])
+
+
+def test_rows_come_in_pieces_and_what_the_database_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "CHUNK", 7)
+    with Store(tmp_path, write=True, database="", history="") as store:
+        add(store, *(reading(s, START + h * HOUR, 10.0 * s + h) for s in (2, 5) for h in range(10)))
+        found = store.matrix([[2, 5]], 2, START, START + 10 * HOUR).values
+        np.testing.assert_array_equal(found[0].T, [20.0 + np.arange(10), 50.0 + np.arange(10)])
+    reader = numbers.Reader(tmp_path / "readings.db")
+    reader.begin()
+    with pytest.raises(sqlite3.OperationalError, match="no such table: elsewhere"):
+        reader.read("SELECT series, ts, value FROM elsewhere WHERE series = ?", [1], [])
+    reader.close()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        numbers.Reader(tmp_path / "nowhere" / "readings.db")
+
+
+def test_a_matrix_shows_one_state_whatever_is_committed_meanwhile(tmp_path: Path) -> None:
+    def corrects(store: Store) -> None:
+        """In one batch: series 2 by a new version, series 5 by a decision."""
+        for n in range(1, 60):
+            with store.ledger.batch() as batch:
+                batch.add_readings([reading(2, START, float(n))])
+                batch.add_decision(
+                    Decision(5, 2, START, START + HOUR, "substitute", "我", 1.0, "试", n, value=float(n))
+                )
+        done.set()
+
+    done = threading.Event()
+    with Store(tmp_path, write=True, database="", history="") as store:
+        add(store, reading(2, START, 0.0), reading(5, START, 0.0))
+        with ThreadPoolExecutor(1) as pool:
+            reader = pool.submit(lambda: _corrections(Store(tmp_path, database="", history=""), done))
+            corrects(store)
+            seen = reader.result()
+    assert all(first == second for first, second in seen)
+    assert seen[-1] == [59.0, 59.0]
+
+
+def _corrections(store: Store, done: threading.Event) -> list[list[float]]:
+    seen, last = [], False
+    while not last:
+        last = done.is_set()
+        seen.append(store.matrix([[2, 5]], 2, START, START + HOUR).values[0, 0].tolist())
+    return seen
 
 
 def test_a_long_line_of_few_points_keeps_extremes_gaps_and_both_ends(store: Store) -> None:
