@@ -15,6 +15,7 @@ VERBS = (
     "ceguan.operate.backup",
     "ceguan.operate.ledger",
     "ceguan.operate.storage",
+    "ceguan.operate.aggregates",
     "ceguan.intake.hj212.cli",
     "ceguan.intake.cli",
     "ceguan.intake.forward.cli",

@@ -27,6 +27,14 @@ class Kind(IntEnum):
     DAY = 3  # 日, CN 2031
 
 
+class Period(IntEnum):
+    """What one aggregate stands for; days and months are Beijing's."""
+
+    HOUR = 1
+    DAY = 2
+    MONTH = 3
+
+
 class PointKind(StrEnum):
     """点位: a place that is measured."""
 

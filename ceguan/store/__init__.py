@@ -2,6 +2,7 @@
 
     archive/     what was received, byte by byte; an acknowledgement stands on it        archive.py
     readings.db  readings and their versions, flags, decisions, verdicts; one writer     ledger.py, schema.py
+                 hours, days and months of them                                          aggregates.py, stale.py
     history/     sealed months, immutable Parquet                                        history.py, sealed.py
 
 Writing: gateways and other sources `ArchiveWriter.append` + `sync`; the clockwork reads on with `Store.arrivals` and
@@ -23,7 +24,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from ceguan import settings
-from ceguan.store import archive, checked, columns, forgotten, lake, query, sealed, sizes
+from ceguan.store import aggregates, archive, checked, columns, forgotten, lake, query, sealed, sizes
+from ceguan.store.aggregates import Kept
 from ceguan.store.archive import (
     ArchiveError,
     ArchiveWriter,
@@ -62,7 +64,7 @@ from ceguan.store.ledger import (
 )
 from ceguan.store.query import thin
 from ceguan.store.sizes import Part
-from ceguan.words import FrameRef
+from ceguan.words import FrameRef, Period
 
 if TYPE_CHECKING:
     from ceguan.store import compute
@@ -203,6 +205,34 @@ class Store:
         """As `readings` in force of one series, but at most `points` rows that draw the same line (see `thin`); never
         more than a month is held at once. Budget: a year of minutes ≤ 1 s."""
         return query.thinned(self._db, self.history, series, kind, math.ceil(start), math.ceil(end), points, as_of)
+
+    def aggregates(
+        self,
+        series: Sequence[int],
+        kind: int,
+        period: Period,
+        start: float,
+        end: float,
+        *,
+        every: int = 0,
+        now: float | None = None,
+        as_of: float | None = None,
+    ) -> pa.Table:
+        """Hours, Beijing days or months of readings in force, those that begin in [start, end), sorted (series, ts).
+
+        `present` readings, of which `valid` ones count (device flag, FAIL of a test, decision: `layers.valid`) and of
+        which people have `decided` some (0: all provisional); of the valid ones `mean`, `min`, `max`, `first`, `last`,
+        `zs_mean` (of those with a converted value) and `cou` (sum of totals in the interval), NaN where there is none.
+        `expected`: intervals of `every` seconds that were over by `now` (None: all); null where no interval is known
+        (`every` 0, real-time or minute readings). A period without any reading has no row.
+
+        They describe; means with a statute's rules of validity are verdicts. Answers never lag behind the readings:
+        what changed is computed on the spot. `as_of` is computed from the layers, nothing kept is used. Raises
+        ValueError for hours of daily readings. Budget: a year of minutes of a series as days ≤ 50 ms.
+        """
+        return aggregates.aggregates(
+            self._db, self.history, series, int(kind), Period(period), start, end, every, now, as_of
+        )
 
     def latest(
         self, series: Sequence[int] | None = None, kind: int | None = None, *, as_of: float | None = None
@@ -440,6 +470,19 @@ class Store:
     def seal(self, month: str, now: float) -> Path:
         """Move a Beijing month ("2026-03") from the ledger to an immutable file; again, after late data."""
         return sealed.seal(self.ledger, month, now)
+
+    def settle(self, until: float, most: int = 200) -> int:
+        """Compute and keep the aggregates of days that changed and were over by `until`, at most so many days of a
+        series; returns how many. Call again while it returns something."""
+        return aggregates.settle(self.ledger, until, most)
+
+    def aggregates_kept(self) -> Kept:
+        """How many aggregates are kept, and what is still to be computed."""
+        return aggregates.kept(self._db)
+
+    def aggregate_differences(self, month: str | None = None) -> Iterator[str]:
+        """A sentence for each aggregate kept (of a Beijing month, or of all) that its readings do not give any more."""
+        return aggregates.differences(self._db, self.history, month)
 
     def breaks(self) -> Iterator[str]:
         """What of the ledger does not hold (chain of decisions, sealed files, archive positions), a sentence each."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ceguan.store import history
+from ceguan.store import history, stale
 from ceguan.store.database import Database
 from ceguan.store.lake import Lake
 from ceguan.words import READING_COLUMNS
@@ -37,10 +37,12 @@ class Added(NamedTuple):
 
 
 class Newest:
-    """Newest time of each (series, kind) and the last stamp in `latest`: what the one writer need not ask again."""
+    """Newest time of each (series, kind), the last stamp in `latest`, the day of each marked as stale last: what the
+    one writer need not ask, or say, again."""
 
     def __init__(self, db: Database) -> None:
         self.times: dict[tuple[int, int], int] = {}
+        self.marked: dict[tuple[int, int], int] = {}
         self.stamp = 0
         for series, kind, ts, stamp in db.execute("SELECT series, kind, ts, stamp FROM latest"):
             self.times[series, kind] = ts
@@ -88,6 +90,7 @@ def take_in(db: Database, lake: Lake, newest: Newest, columns: list[NDArray[Any]
         columns, groups = [column[surely] for column in columns], groups[surely]
     db.insert_readings(columns)
     _keep_latest(db, newest, columns, groups, keys, times)
+    _mark(db, newest, columns[2], groups, keys)
     counts = np.bincount(fates, minlength=3)
     return Added(int(counts[NEW]), int(counts[SAME]), changed, fates)
 
@@ -182,6 +185,18 @@ def _keep_latest(
     )
     for group, ts in zip(groups[last].tolist(), columns[2][last].tolist(), strict=True):
         newest.times[keys[group]] = ts
+
+
+def _mark(db: Database, newest: Newest, times: NDArray[Any], groups: NDArray[Any], keys: list[tuple[int, int]]) -> None:
+    """The days of these readings (sorted by group and time) no longer have the aggregates they had."""
+    days = stale.day_of(times)
+    at = np.flatnonzero(_differs([groups, days]))
+    marks = []
+    for group, day in zip(groups[at].tolist(), days[at].tolist(), strict=True):
+        if newest.marked.get(keys[group]) != day:
+            newest.marked[keys[group]] = day
+            marks.append((*keys[group], day))
+    stale.mark(db, marks)
 
 
 MANIFEST_IN_FORCE = """(SELECT * FROM manifest newest WHERE generation =

@@ -17,11 +17,13 @@ from typing import Any, NamedTuple
 import orjson
 import pyarrow as pa
 
+from ceguan.store import stale
 from ceguan.store.archive import Position
 from ceguan.store.database import Database, connect_writer
 from ceguan.store.errors import LedgerTakenError
 from ceguan.store.incoming import Added, Newest, in_columns, take_in
 from ceguan.store.lake import Lake
+from ceguan.words import Outcome
 
 Row = Sequence[Any]
 
@@ -230,6 +232,11 @@ class Ledger:
             self._newest = Newest(self.connection)
         return self._newest
 
+    def unmarked(self) -> None:
+        """Marks of days were taken away: what was marked is not remembered any more."""
+        if self._newest is not None:
+            self._newest.marked.clear()
+
     def positions(self) -> dict[int, Position]:
         """How far each archive stream has been materialised."""
         return positions(self.connection)
@@ -279,18 +286,23 @@ class Batch:
             raise ValueError(f"{run.test}: a flag lies outside the run [{run.ts_from}, {run.ts_to})")
         params = _json(run.params)
         in_force = self._flags_in_force(run)
-        rows = []
+        rows, failed = [], set[int]()
         for flag in flags:
             turn, *before = in_force.pop(flag.ts, (-1,))
             now = [flag.ver, run.version, flag.outcome, params, _json(flag.evidence)]
             if before != now:
+                if Outcome.FAIL in (flag.outcome, *before[2:3]):
+                    failed.add(flag.ts)
                 rows.append((run.series, run.kind, flag.ts, run.test, turn + 1, *now, run.made_at))
         for ts, (turn, ver, _, outcome, *_) in in_force.items():
             if outcome != 1:
+                if outcome == Outcome.FAIL:
+                    failed.add(ts)
                 rows.append(
                     (run.series, run.kind, ts, run.test, turn + 1, ver, run.version, 1, params, "{}", run.made_at)
                 )
         self._db.executemany(f"INSERT INTO flag VALUES ({_marks(11)})", rows)
+        stale.mark(self._db, {(run.series, run.kind, stale.day_of(ts)) for ts in failed})
         self._prove(run, params)
         return len(rows)
 
@@ -302,6 +314,7 @@ class Batch:
         digest = decision_hash(number, previous, decision)
         row = {"id": number, **decision._asdict(), "prev_hash": previous, "hash": digest}
         self._db.execute(f"INSERT INTO decision ({', '.join(row)}) VALUES ({_marks(len(row))})", tuple(row.values()))
+        stale.mark_span(self._db, decision.series, decision.kind, decision.ts_from, decision.ts_to)
         return number
 
     def add_verdicts(self, verdicts: Iterable[Verdict]) -> list[StoredVerdict]:

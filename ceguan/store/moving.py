@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ceguan.store import history, postgres, sqlite
 from ceguan.store.errors import LedgerError
 from ceguan.store.ledger import writing
+from ceguan.store.schema import BEHIND_ALL
 
 DAY = 86400
 CHUNK = 100_000
@@ -49,6 +50,8 @@ ACCUMULATING = {
     "decision": Accumulating(*_BY_ID),
     "bad_frame": Accumulating("frame / 2147483648", "frame >= ? AND frame < ?"),
 }
+DERIVED = ("aggregate", "aggregated", "stale")
+"""Stay behind: the new ledger's clockwork computes them from the readings."""
 LAST = "manifest"
 """Months that left the old ledger leave the new one together with the line that says where they are."""
 
@@ -83,6 +86,7 @@ class Move:
             for table in self._tables():
                 if table not in ACCUMULATING and table != LAST:
                     self._replace(table)
+            self._new.execute(f"UPDATE aggregated SET since = ({BEHIND_ALL})")
             for table in ("verdict", "decision"):
                 self._new.execute(
                     f"SELECT setval(pg_get_serial_sequence('ledger.{table}', 'id'), "
@@ -103,7 +107,7 @@ class Move:
 
     def _tables(self) -> list[str]:
         sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
-        return [name for (name,) in self._old.execute(sql)]
+        return [name for (name,) in self._old.execute(sql) if name not in DERIVED]
 
     # ── what accumulates ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -43,7 +43,7 @@ class Known(NamedTuple):
         condition, arguments = since("recv", self.as_of)
         if not self.not_yet:
             return condition, arguments
-        return f"{condition} AND frame NOT IN (SELECT value FROM json_each(?))", (*arguments, _json_ints(self.not_yet))
+        return f"{condition} AND frame NOT IN (SELECT value FROM json_each(?))", (*arguments, json_ints(self.not_yet))
 
 
 def since(column: str, as_of: float | None) -> tuple[str, tuple[float, ...]]:
@@ -343,12 +343,29 @@ def flags(
         columns.FLAG_SCHEMA,
         f"""SELECT {{columns}} FROM json_each(?) s CROSS JOIN flag f ON f.series = s.value
             WHERE kind = ? AND ts >= ? AND ts < ?{known} ORDER BY series, ts, test, turn""",
-        (_json_ints(series), kind, start, end, *limits),
+        (json_ints(series), kind, start, end, *limits),
     )
     if versions == "all":
         return found
     current = newest(found, ("series", "ts", "test"))
     return current.filter(pa.array(current["outcome"].to_numpy() != Outcome.PASS))
+
+
+def failed(
+    db: Database, series: Sequence[int], kind: int, start: int, end: int, as_of: float | None = None
+) -> pa.Table:
+    """(series, ts) of readings that fail a test: by the newest turn of the test."""
+    (known, limits), (later, _) = since("f.made_at", as_of), since("g.made_at", as_of)
+    return columns.select(
+        db,
+        columns.schema("series ts"),
+        f"""SELECT f.series, f.ts FROM json_each(?) s CROSS JOIN flag f ON f.series = s.value
+            WHERE f.kind = ? AND f.ts >= ? AND f.ts < ? AND f.outcome = ?{known}
+              AND f.turn = (SELECT max(g.turn) FROM flag g
+                WHERE (g.series, g.kind, g.ts, g.test) = (f.series, f.kind, f.ts, f.test){later})
+            ORDER BY f.series, f.ts""",
+        (json_ints(series), kind, start, end, int(Outcome.FAIL), *limits, *limits),
+    )
 
 
 def quality_runs(db: Database, series: Sequence[int], kind: int, start: float, end: float) -> pa.Table:
@@ -358,7 +375,7 @@ def quality_runs(db: Database, series: Sequence[int], kind: int, start: float, e
         columns.RUN_SCHEMA,
         """SELECT {columns} FROM json_each(?) s CROSS JOIN quality_run q ON q.series = s.value
            WHERE kind = ? AND ts_from < ? AND ts_to > ? ORDER BY series, test, ts_from, version, params""",
-        (_json_ints(series), kind, end, start),
+        (json_ints(series), kind, end, start),
     )
 
 
@@ -474,7 +491,7 @@ def gaps(db: Database, series: Sequence[int], kind: int, start: float, end: floa
               WHERE kind = ? AND ts_from < ? AND ts_to > ?"""
         + known
     )
-    sql, arguments = rows % "gap", [_json_ints(series), kind, end, start, *limits]
+    sql, arguments = rows % "gap", [json_ints(series), kind, end, start, *limits]
     if as_of is not None:
         sql = f"{sql} UNION ALL {rows % 'past_gap'} AND gone_at > ?"
         arguments = [*arguments, *arguments, as_of]
@@ -509,7 +526,7 @@ def times(
         return np.column_stack([found[name].to_numpy() for name in ("series", "ts")])
     sql = """SELECT r.series, r.ts FROM json_each(?) s CROSS JOIN reading r ON r.series = s.value
              WHERE r.kind = ? AND r.ts >= ? AND r.ts < ? AND r.ver = 0 ORDER BY r.series, r.ts"""
-    rows = db.execute(sql, (_json_ints(series), kind, start, end)).fetchall()
+    rows = db.execute(sql, (json_ints(series), kind, start, end)).fetchall()
     return np.array(rows, np.int64).reshape(-1, 2)
 
 
@@ -574,9 +591,10 @@ def _where(*given: tuple[str, Any]) -> tuple[str, list[Any]]:
             arguments += wanted
         else:
             conditions.append(f"{name} IN (SELECT value FROM json_each(?))")
-            arguments.append(_json_ints(wanted))
+            arguments.append(json_ints(wanted))
     return " AND ".join(conditions), arguments
 
 
-def _json_ints(numbers: Iterable[int]) -> str:
+def json_ints(numbers: Iterable[int]) -> str:
+    """Whole numbers as what `json_each(?)` takes."""
     return orjson.dumps(sorted({int(number) for number in numbers})).decode()

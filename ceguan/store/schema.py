@@ -209,7 +209,35 @@ KNOWING = """
     CREATE INDEX past_gap_by_series ON past_gap (series, kind, ts_from);
 """
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING)
+BEGINNING = -28800
+"""Beijing midnight before which there are no readings (1970)."""
+BEHIND_ALL = f"SELECT coalesce((max(ts) + 28800) / 86400 * 86400 + 57600, {BEGINNING}) FROM latest"
+"""The Beijing midnight behind the newest reading, BEGINNING without any."""
+
+AGGREGATES = (
+    """
+    -- Hours, Beijing days and months of the readings in force; derived, see aggregates.py. Only what has readings.
+    CREATE TABLE aggregate (
+        series INTEGER NOT NULL, kind INTEGER NOT NULL, period INTEGER NOT NULL, ts INTEGER NOT NULL,
+        present INTEGER NOT NULL, valid INTEGER NOT NULL, decided INTEGER NOT NULL,
+        total REAL NOT NULL, low REAL, high REAL, opening REAL, closing REAL,  -- NULL: nothing valid
+        zs_valid INTEGER NOT NULL, zs_total REAL NOT NULL, cou REAL,
+        PRIMARY KEY (series, kind, period, ts)
+    ) WITHOUT ROWID;
+
+    -- Beijing days of which something came, changed or was decided since their aggregates were computed.
+    CREATE TABLE stale (series INTEGER NOT NULL, kind INTEGER NOT NULL, day INTEGER NOT NULL,
+        PRIMARY KEY (series, kind, day)) WITHOUT ROWID;
+    CREATE INDEX stale_by_day ON stale (day);
+
+    -- Before the Beijing midnight `since` nothing is computed and marked yet: what was there before this table.
+    CREATE TABLE aggregated (since INTEGER NOT NULL);
+    INSERT INTO aggregated """
+    + BEHIND_ALL
+    + ";"
+)
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES)
 
 
 class TooNewError(sqlite3.DatabaseError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ceguan.store import columns, history
+from ceguan.store import aggregates, columns, history
 from ceguan.store.database import Database
 from ceguan.store.incoming import MANIFEST_IN_FORCE
 from ceguan.store.ledger import Ledger, writing
@@ -73,7 +73,9 @@ def _hand_over(db: Database, month: str, generation: int, path: Path, now: float
             "INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (month, generation, start, end, path.name, rows, size, digest, now),
         )
-        db.forget(_keys(db), start, end)
+        keys = _keys(db)
+        db.forget(keys, start, end)
+        aggregates.leave(db, keys, start, end)
 
 
 def _keys(db: Database) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@
    verdicts and gaps are written in a second transaction that also forgets it.
 3. Verdicts that are news to people wait in that transaction's note "outbox" until their findings are made.
 4. Once nothing more has arrived: gaps up to the present, requests to devices for what is missing, status of every
-   point, silent outlets.
+   point, silent outlets, aggregates of days that are over.
 Each part can be done again after a crash without a second effect.
 """
 
@@ -48,6 +48,8 @@ BATCH_RECORDS = 12_000
 LOOK_BATCHES = 20
 """So many full batches may be taken in before what they brought is tested and judged."""
 STATUS_SECONDS = 10
+SETTLE_DAYS = 200
+"""Days of series whose aggregates one step computes: some hundred thousand readings at most."""
 MINUTE_DAYS = 2
 """How many days back the first look for missing minutes goes."""
 FORGET_HOURS = 400 * 24
@@ -75,6 +77,7 @@ class Report:
     changes: int = 0
     gaps: int = 0
     fills: int = 0
+    settled: int = 0  # days of series whose aggregates were computed
     caught_up: bool = True
     waiting: int = 0  # hours and days of points that wait for tests or judgement
     backlog_bytes: int = 0
@@ -158,6 +161,7 @@ class Clockwork:
             self._sweep(now, report)
             report.fills = self.filler.step(now, report.gaps > 0)
             self._statuses(now, report)
+            report.settled = self.store.settle(_nothing_comes_after(now), SETTLE_DAYS)
         self._torn = False
         report.backlog_bytes = 0 if report.caught_up else self.store.backlog()
         report.seconds = time.perf_counter() - began
@@ -511,7 +515,7 @@ class Clockwork:
 
     def _sweep(self, now: float, report: Report) -> None:
         """Give what is missing a cause, up to the last hour for which one need not wait any more."""
-        end = int(now - threshold("gap_minutes") * 60) // HOUR * HOUR
+        end = int(_nothing_comes_after(now)) // HOUR * HOUR
         if self._gaps_until is not None and end <= self._gaps_until:
             return
         start = 0 if self._gaps_until is None else day_start(PointKind.AIR, self._gaps_until)
@@ -622,6 +626,11 @@ class Clockwork:
             if series in self.register.series:
                 flags[self.register.series[series][0].id].append(flag)
         return flags
+
+
+def _nothing_comes_after(now: float) -> float:
+    """The moment up to which one need not wait for readings any more."""
+    return now - threshold("gap_minutes") * 60
 
 
 def _by_owner(owners: NDArray[np.int64], added: Added, count: int) -> list[list[int]]:

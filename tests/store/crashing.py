@@ -31,14 +31,19 @@ def append(folder: Path, out: Connection) -> None:
 
 
 def take_in(folder: Path, out: Connection) -> None:
-    """Take in `MOST_RECORDS` of the archive, each in a batch of its own; each makes readings and is counted once."""
+    """Take in `MOST_RECORDS` of the archive, each in a batch of its own; each makes readings and is counted once.
+
+    Aggregates are kept in between.
+    """
     with Store(folder, write=True) as store:
-        for record in islice(store.arrivals(), MOST_RECORDS):
+        for number, record in enumerate(islice(store.arrivals(), MOST_RECORDS)):
             first = int(record.payload) * VALUES_PER_RECORD
             with store.ledger.batch() as batch:
                 batch.add_readings([reading(1, (first + i) * 3600, first + i) for i in range(VALUES_PER_RECORD)])
                 batch.note("taken in", (store.ledger.note("taken in") or 0) + 1)
                 batch.move({record.ref.stream: record.after})
+            if number % 3 == 0:
+                store.settle(1 << 40, 2)
             out.send(record.ref)
         time.sleep(3600)  # until it is killed
 

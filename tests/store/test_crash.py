@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from ceguan.store import ArchiveWriter, RecordKind, Store, archive
-from ceguan.words import FrameRef
+from ceguan.words import FrameRef, Period
 from tests import PRELOAD
 from tests.store import crashing
 from tests.store.conftest import HOUR, MARCH, add, reading
@@ -26,6 +26,7 @@ from tests.store.crashing import VALUES_PER_RECORD
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(PRELOAD)
 KILLS = 20
+DAY = 24 * HOUR
 pytestmark = pytest.mark.service
 
 
@@ -78,6 +79,9 @@ def test_nothing_is_lost_and_nothing_taken_in_twice_when_the_ledger_is_killed(tm
         assert Store(tmp_path).positions()[0].offset > acknowledged[-1].offset
         table = Store(tmp_path).readings([1], 2, 0, 1 << 40, versions="all")
         assert table["value"].to_pylist() == [float(i) for i in range(done * VALUES_PER_RECORD)]
+        assert list(Store(tmp_path).aggregate_differences()) == []
+        months = Store(tmp_path).aggregates([1], 2, Period.MONTH, -DAY, 1 << 40)
+        assert sum(months["present"].to_pylist()) == table.num_rows
     assert len(list(Store(tmp_path).arrivals())) == records - done
 
 
