@@ -10,6 +10,9 @@ REGRESSIONS = {
         b"6ST=91;CN=9013;MN=1;Flag=0;CP=&&QN=20040516010101001&&",  # a head that begins with what is no field
         b"ST=C2=N;22011;MN=1;CP=&&QN=200\xcc\xcf\xca\xd6datatim];CP=&&&&",  # its ciphertext begins like a field
         b"ST=65;CN=2011;CP=&&i11001-Info=" + b"/" * 80 + b"=\xff&&",  # a hang: slashes could be matched in many ways
+        # its ciphertext is a right frame too
+        b"ST\xcfQN\xcf\xcc\xcfag=4;CP=&&DataTime=2019\xff\xff041=1\x00CP27.20==&\xd9%b;&&"
+        % (b"\xda" * 11 + b"p" + b"\xda" * 22),
     ],
 }
 
