@@ -23,12 +23,12 @@ from ceguan.intake.models import Command
 from ceguan.registry import rights
 from ceguan.registry.models import Point, Series
 from ceguan.watch.models import Finding
-from ceguan.web import objects, public_air, series
+from ceguan.web import aggregates, objects, public_air, series
 from ceguan.web.label import label, name
 from ceguan.web.pages import export
 from ceguan.web.pages.point import latest, verdict_words, visible
 from ceguan.web.store import store
-from ceguan.words import BEIJING, FrameRef, Kind, beijing
+from ceguan.words import BEIJING, FrameRef, Kind, Period, beijing
 
 MOST = 10_000
 """Readings in one answer; `next` leads on."""
@@ -53,6 +53,16 @@ api = NinjaAPI(
 
 class Page(Schema):
     total: int
+    items: list[dict[str, Any]]
+
+
+class Aggregates(Schema):
+    point: str
+    factor: str
+    name: str
+    unit: str
+    kind: str
+    period: str
     items: list[dict[str, Any]]
 
 
@@ -153,9 +163,11 @@ def _latest(one: dict[str, Any]) -> dict[str, Any]:
 def chart(
     request: HttpRequest, code: str, factor: str, kind: str = "hour", span: str = "7d", end: str = ""
 ) -> dict[str, Any]:
-    """What the chart draws: at most 1500 rows that keep extremes and gaps, with flags, decisions, gaps and limits."""
+    """What the chart draws: at most 1500 rows that keep extremes and gaps, with flags, decisions, gaps and limits;
+    of spans of a year and more the mean, lowest and highest of each day."""
     found = visible(request.user, code)
-    return series.chart(series.track(found, _series(found, factor), series.Window.read(request.GET, clock.now())))
+    now = clock.now()
+    return series.chart(series.track(found, _series(found, factor), series.Window.read(request.GET, now), now))
 
 
 def _series(found: Point, factor: str) -> Series:
@@ -183,6 +195,41 @@ def readings(
     }  # fmt: skip
 
 
+@api.get("/points/{code}/aggregates", response=Aggregates, summary="小时、日、月统计", tags=["readings"])
+def aggregated(
+    request: HttpRequest, code: str, factor: str, start: str, end: str, kind: str = "hour", period: str = "day",
+    as_of: str = "",
+) -> dict[str, Any]:  # fmt: skip
+    """Hours, Beijing days or months that begin in [start, end), of the readings in force: counts, mean, extremes, first
+    and last, state of review. They describe; the means a standard judges by are verdicts. `expected` and `completeness`
+    are null where no interval is known."""
+    found, what, chosen = visible(request.user, code), _kind(kind), _period(period, kind)
+    rights.require(request.user, "export", found)
+    one, begin, until = _series(found, factor), _moment(start, "start"), _moment(end, "end")
+    rows = aggregates.rows(found, one, what, chosen, begin, until, clock.now(), _then(as_of))
+    return {
+        "point": code, "factor": factor, "name": name(one), "unit": one.unit, "kind": kind, "period": period,
+        "items": [_aggregate(row) for row in rows],
+    }  # fmt: skip
+
+
+def _period(text: str, kind: str) -> Period:
+    try:
+        return aggregates.period(text, _kind(kind))
+    except ValueError as error:
+        raise HttpError(422, str(error)) from None
+
+
+def _aggregate(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "time": _time(row["ts"]), "present": row["present"], "expected": row["expected"], "valid": row["valid"],
+        "completeness": row["completeness"], "decided": row["decided"], "review_state": row["reviewed"],
+        "mean": _number(row["mean"]), "min": _number(row["min"]), "max": _number(row["max"]),
+        "first": _number(row["first"]), "last": _number(row["last"]), "converted_mean": _number(row["zs_mean"]),
+        "total": _number(row["cou"]),
+    }  # fmt: skip
+
+
 def _whole_times(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """At most `most` rows, and the first left out; versions of one time stay together."""
     if len(rows) <= most:
@@ -195,7 +242,8 @@ def _whole_times(rows: list[dict[str, Any]], most: int) -> tuple[list[dict[str, 
 
 def _completeness(found: Point, one: Series, kind: Kind, start: float, end: float) -> float | None:
     window = series.Window(kind, "", "", int(start), int(end))
-    return series.completeness(series.track(found, one, window), clock.now())
+    now = clock.now()
+    return series.completeness(series.track(found, one, window, now), now)
 
 
 def _reading(row: dict[str, Any]) -> dict[str, Any]:
@@ -216,12 +264,13 @@ def _reading(row: dict[str, Any]) -> dict[str, Any]:
 
 @api.get("/export/{what}.{form}", response={200: None}, summary="导出，不限行数", tags=["readings"])
 def taken_away(
-    request: HttpRequest, what: Literal["readings", "verdicts", "gaps", "frames"],
+    request: HttpRequest, what: Literal["readings", "aggregates", "verdicts", "gaps", "frames"],
     form: Literal["csv", "xlsx", "parquet"], since: Annotated[str, Parameter(alias="from")], to: str,
-    points: str = "", data: str = "hour", factor: str = "", as_of: str = "",
+    points: str = "", data: str = "hour", factor: str = "", as_of: str = "", period: str = "day",
 ) -> HttpResponseBase:  # fmt: skip
     """A file of `points` (codes, comma-separated; empty: as `kind`, `region` … of /points leave) from the day `from`
-    to the day `to`, both included, or between two ISO times; `data` is rt, minute, hour or day."""
+    to the day `to`, both included, or between two ISO times; `data` is rt, minute, hour or day,
+    `period` of aggregates hour, day or month."""
     return export.download(request, what, form)
 
 

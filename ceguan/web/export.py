@@ -1,4 +1,5 @@
-"""What is taken away as rows: readings, verdicts, gaps and frames of points, as CSV (UTF-8 with BOM), xlsx or Parquet.
+"""What is taken away as rows: readings, their hours, days and months, verdicts, gaps and frames of points, as CSV
+(UTF-8 with BOM), xlsx or Parquet.
 
 Any length in constant memory: rows are made a month and a series at a time and written as they come. Who may is asked
 before (see `pages.export`); the rows themselves are the same through every door.
@@ -20,15 +21,16 @@ import pyarrow.parquet as pq
 from django.utils.translation import gettext
 from openpyxl import Workbook
 
+from ceguan import clock
 from ceguan.intake.hj212.frame import masked
 from ceguan.registry.models import Point, Series
 from ceguan.store import forgotten
 from ceguan.watch import gaps as gap_words
-from ceguan.web import objects, series
+from ceguan.web import aggregates, objects, series
 from ceguan.web.label import label, name
 from ceguan.web.store import store
 from ceguan.web.templatetags.pieces import review_state
-from ceguan.words import BEIJING, FrameRef, Kind, beijing
+from ceguan.words import BEIJING, FrameRef, Kind, Period, beijing
 
 CHUNK = 31 * 86400
 HOUR = 3600
@@ -54,6 +56,7 @@ class Asked(NamedTuple):
     end: int
     factor: str = ""
     as_of: float | None = None
+    period: Period = Period.DAY  # of aggregates
 
     def series(self, point: Point) -> list[Series]:
         return [one for one in point.series.all() if self.factor in ("", one.factor)]
@@ -109,6 +112,34 @@ def _readings_of(asked: Asked, point: Point, one: Series, low: int, high: int) -
             row["value_in_force"], row["zs_in_force"], row["flag"], "、".join(tests.get(row["ts"], ())), state, action,
             row["recv"], str(FrameRef.unpack(row["frame"])),
         ]  # fmt: skip
+
+
+def _aggregates_columns() -> list[Column]:
+    return [
+        Column("point", gettext("点位编码")), Column("point_name", gettext("点位")),
+        Column("time", gettext("时间（北京，区间开始）"), TIME), Column("factor", gettext("因子编码")),
+        Column("factor_name", gettext("因子")), Column("unit", gettext("单位")),
+        Column("present", gettext("收到个数"), WHOLE), Column("expected", gettext("应到个数"), WHOLE),
+        Column("valid", gettext("有效个数"), WHOLE), Column("mean", gettext("均值"), NUMBER),
+        Column("min", gettext("最小"), NUMBER), Column("max", gettext("最大"), NUMBER),
+        Column("first", gettext("首值"), NUMBER), Column("last", gettext("末值"), NUMBER),
+        Column("converted_mean", gettext("折算均值"), NUMBER), Column("total", gettext("累计"), NUMBER),
+        Column("decided", gettext("审核个数"), WHOLE), Column("review_state", gettext("审核状态")),
+    ]  # fmt: skip
+
+
+def _aggregates(asked: Asked) -> Iterator[list[Any]]:
+    """Hours, days or months that begin in the time asked for, a month and a series at a time."""
+    now = clock.now()
+    for point in asked.points:
+        for one in asked.series(point):
+            for low, high in asked.chunks():
+                for row in aggregates.rows(point, one, asked.kind, asked.period, low, high, now, asked.as_of):
+                    yield [
+                        point.code, name(point), row["ts"], one.factor, name(one), one.unit, row["present"],
+                        row["expected"], row["valid"], row["mean"], row["min"], row["max"], row["first"], row["last"],
+                        row["zs_mean"], row["cou"], row["decided"], aggregates.reviewed_words(row),
+                    ]  # fmt: skip
 
 
 def _verdicts_columns() -> list[Column]:
@@ -188,6 +219,7 @@ def _frames(asked: Asked) -> Iterator[list[Any]]:
 
 KINDS: dict[str, tuple[Callable[[], list[Column]], Callable[[Asked], Iterator[list[Any]]]]] = {
     "readings": (_readings_columns, _readings),
+    "aggregates": (_aggregates_columns, _aggregates),
     "verdicts": (_verdicts_columns, _verdicts),
     "gaps": (_gaps_columns, _gaps),
     "frames": (_frames_columns, _frames),

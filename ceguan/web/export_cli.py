@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ceguan.registry.models import Point
 
-WHAT = {"readings": "读数", "verdicts": "裁定", "gaps": "缺失的小时与原因", "frames": "原始报文（口令以 * 代替）"}
+WHAT = {
+    "readings": "读数", "aggregates": "小时、日、月统计", "verdicts": "裁定", "gaps": "缺失的小时与原因",
+    "frames": "原始报文（口令以 * 代替）",
+}  # fmt: skip
 FORMS = ("csv", "xlsx", "parquet")
 
 
 def add_parser(verbs: Any) -> None:
-    title = "导出读数、裁定、缺失与原因或原始报文，不限行数；记入留痕"
+    title = "导出读数、小时日月统计、裁定、缺失与原因或原始报文，不限行数；记入留痕"
     parser = verbs.add_parser("export", help=title, description=title, add_help=False)
     parser.add_argument("-h", "--help", action="help", help="显示帮助")
     parser.add_argument("what", choices=WHAT, metavar="内容", help="、".join(f"{k}（{v}）" for k, v in WHAT.items()))
@@ -26,6 +29,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--to", dest="last", required=True, metavar="日期", help="止；日期含当天，时间不含")
     parser.add_argument("--points", default="", metavar="编码", help="点位编码，逗号分隔（默认全部）")
     parser.add_argument("--kind", choices=("rt", "minute", "hour", "day"), default="hour", help="数据种类（默认 hour）")
+    parser.add_argument(
+        "--period", choices=("hour", "day", "month"), default="day", help="统计的时段（默认 day），只用于 aggregates"
+    )
     parser.add_argument("--factor", default="", metavar="编码", help="只导出这个因子")
     parser.add_argument("--as-of", metavar="时间", help="只含当时已收到的读数和已作出的决定与裁定")
     parser.add_argument("--format", dest="form", choices=FORMS, default="csv", help="格式（默认 csv）")
@@ -41,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
     from ceguan import clock
     from ceguan.registry import audit
-    from ceguan.web import export
+    from ceguan.web import aggregates, export
     from ceguan.web.pages.export import detail, subject
     from ceguan.words import Kind
 
@@ -52,7 +58,9 @@ def run(args: argparse.Namespace) -> int:
         as_of = export.moment(args.as_of) if args.as_of else None
         if start >= end:
             raise ValueError(f"--from {args.first} 应早于 --to {args.last}")
-        asked = export.Asked(args.what, _points(args.points), Kind[args.kind.upper()], start, end, args.factor, as_of)
+        kind = Kind[args.kind.upper()]
+        period = aggregates.period(args.period if args.what == "aggregates" else "", kind)
+        asked = export.Asked(args.what, _points(args.points), kind, start, end, args.factor, as_of, period)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

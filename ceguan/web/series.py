@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -15,12 +15,13 @@ from django.utils.translation import gettext
 
 from ceguan.registry.models import Point, Series
 from ceguan.store import thin
+from ceguan.store.stale import day_of
 from ceguan.watch import fill
 from ceguan.watch import gaps as gap_words
-from ceguan.web import limits
+from ceguan.web import aggregates, limits
 from ceguan.web.label import label, name
 from ceguan.web.store import store
-from ceguan.words import BEIJING, DEVICE_FLAGS, FrameRef, Kind, Label, Outcome, beijing
+from ceguan.words import BEIJING, DEVICE_FLAGS, FrameRef, Kind, Label, Outcome, Period, beijing
 
 KINDS = {
     Kind.RT: Label("实时", "real time"),
@@ -34,7 +35,11 @@ SPANS = {
     "7d": (7, Label("7 天", "7 days")),
     "30d": (30, Label("30 天", "30 days")),
     "90d": (90, Label("90 天", "90 days")),
+    "1y": (366, Label("1 年", "1 year")),
+    "3y": (1097, Label("3 年", "3 years")),
 }
+LONG = ("1y", "3y")
+"""Spans drawn from the days of `aggregates`: from Beijing midnight on, no single readings."""
 LONGEST_FILL = 31 * 86400
 """How long before a period a stretch may begin that a device was asked for."""
 ACTIONS = {
@@ -77,7 +82,12 @@ class Window(NamedTuple):
         span = given.get("span", "")
         span = span if span in SPANS else "7d"
         last_day, end = _end(given.get("end", ""), now)
-        return cls(kind, span, last_day, end - SPANS[span][0] * 86400, end)
+        start = end - SPANS[span][0] * 86400
+        return cls(kind, span, last_day, day_of(start) if span in LONG else start, end)
+
+    @property
+    def long(self) -> bool:
+        return self.span in LONG
 
 
 def _end(text: str, now: float) -> tuple[str, int]:
@@ -97,12 +107,22 @@ class Track:
     decisions: list[dict[str, Any]]
     gaps: list[tuple[float, float, str, str]]
     limits: list[limits.Line]
+    days: list[dict[str, Any]] | None = None  # of a long span, instead of readings, flags and gaps
+
+    @property
+    def empty(self) -> bool:
+        return not (self.readings.num_rows or self.days)
 
 
-def track(point: Point, series: Series, window: Window) -> Track:
+def track(point: Point, series: Series, window: Window, now: float) -> Track:
     door, one = store(), [series.id]
     cut = (window.start, window.end)
     decided = door.decisions(one, window.kind, *cut).to_pylist()
+    said = [{**row, "word": label(ACTIONS[row["action"]])} for row in decided]
+    lines = limits.lines(point, series, window.kind, beijing(window.end - 1).date())
+    if window.long:
+        days = aggregates.rows(point, series, window.kind, Period.DAY, *cut, now)
+        return Track(series, window, door.readings([], window.kind, *cut), [], said, [], lines, days)
     found = door.gaps(one, window.kind, *cut).to_pylist()
     filling = Filling(point, series, window)
     return Track(
@@ -110,9 +130,9 @@ def track(point: Point, series: Series, window: Window) -> Track:
         window=window,
         readings=door.readings(one, window.kind, *cut),
         flags=[flag_words(flag) for flag in door.flags(one, window.kind, *cut).to_pylist()],
-        decisions=[{**row, "word": label(ACTIONS[row["action"]])} for row in decided],
+        decisions=said,
         gaps=[(g["ts_from"], g["ts_to"], g["cause"], filling.said(g)) for g in found],
-        limits=limits.lines(point, series, window.kind, beijing(window.end - 1).date()),
+        limits=lines,
     )
 
 
@@ -153,20 +173,36 @@ def device_flag(code: str) -> str:
 
 
 def chart(one: Track) -> dict[str, Any]:
-    """What the chart island draws; columns thinned so that neither an extreme nor a gap disappears."""
+    """What the chart island draws; columns thinned so that neither an extreme nor a gap disappears, of a long span the
+    mean, the lowest and the highest of each day."""
+    if one.days is not None:
+        return _head(one) | _of_days(one.days)
     table = thin(one.readings, CHART_POINTS)
     converted = not np.isnan(table["zs"].to_numpy()).all() if table.num_rows else False
     times = table["ts"].to_pylist()
     every = _every(one.readings)
-    return {
-        "name": name(one.series), "unit": one.series.unit, "decimals": one.series.decimals, "every": every,
-        "start": one.window.start, "end": one.window.end, "thinned": one.readings.num_rows - table.num_rows,
+    return _head(one) | {
+        "every": every, "thinned": one.readings.num_rows - table.num_rows,
         "t": times, "raw": _numbers(table["value"]), "force": _numbers(table["value_in_force"]),
         "zs": _numbers(table["zs_in_force"]) if converted else None, "flag": table["flag"].to_pylist(),
         "flags": [{"t": f["ts"], "text": f"{f['test_word']}: {f['outcome_word']}"} for f in one.flags],
-        "decisions": [_seal(decision) for decision in one.decisions],
         "gaps": [{"from": begin, "to": until, "text": said} for begin, until, _, said in one.gaps],
+    }  # fmt: skip
+
+
+def _head(one: Track) -> dict[str, Any]:
+    return {
+        "name": name(one.series), "unit": one.series.unit, "decimals": one.series.decimals,
+        "start": one.window.start, "end": one.window.end, "decisions": [_seal(row) for row in one.decisions],
         "limits": [line._asdict() for line in one.limits],
+    }  # fmt: skip
+
+
+def _of_days(days: list[dict[str, Any]]) -> dict[str, Any]:
+    force, low, high, zs = (_rounded(row[key] for row in days) for key in ("mean", "min", "max", "zs_mean"))
+    return {
+        "every": 86400, "thinned": 0, "t": [row["ts"] for row in days], "force": force, "low": low, "high": high,
+        "zs": None if all(one is None for one in zs) else zs, "flag": [], "flags": [], "gaps": [],
     }  # fmt: skip
 
 
@@ -185,7 +221,11 @@ def _every(table: pa.Table) -> int:
 
 
 def _numbers(column: pa.ChunkedArray) -> list[float | None]:
-    return [None if value != value else round(value, 6) for value in column.to_pylist()]
+    return _rounded(column.to_pylist())
+
+
+def _rounded(values: Iterable[float]) -> list[float | None]:
+    return [None if value != value else round(value, 6) for value in values]
 
 
 def rows(one: Track) -> list[dict[str, Any]]:
@@ -223,6 +263,9 @@ def reading_url(series: int, kind: int, ts: int) -> str:
 
 def completeness(one: Track, now: float) -> float | None:
     """Share of the due intervals of the period that have a reading; None when the step is unknown."""
-    every = _every(one.readings)
+    present, every = one.readings.num_rows, _every(one.readings)
+    if one.days is not None:
+        present = sum(row["present"] for row in one.days)
+        every = next((86400 // row["expected"] for row in one.days if row["expected"]), 0)
     due = (min(one.window.end, now) - one.window.start) / every if every else 0
-    return min(1.0, one.readings.num_rows / due) if due >= 1 else None
+    return min(1.0, present / due) if due >= 1 else None

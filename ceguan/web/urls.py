@@ -15,6 +15,7 @@ PAGES = (
     "map",
     "points",
     "point",
+    "days",
     "decide",
     "export",
     "verdict",

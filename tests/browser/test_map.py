@@ -113,3 +113,6 @@ def test_the_chart_of_a_point_is_drawn_and_its_address_is_its_state(officer, pla
     officer.select_option("select[name=span]", "3d")
     officer.wait_for_url("**span=3d**")
     officer.wait_for_selector(".chart[data-drawn='3']")
+    officer.select_option("select[name=span]", "1y")
+    officer.wait_for_url("**span=1y**")
+    officer.wait_for_selector(".chart[data-drawn]:not([data-drawn=''])")

@@ -17,11 +17,14 @@ DOORS = [
     "/points/{}/export.parquet",
     "/export/frames.csv?points={}&from=2026-03-01&to=2026-03-02",
     "/api/export/verdicts.parquet?points={}&from=2026-03-01&to=2026-03-02",
+    "/points/{}/days",
     "/points/{}/decide/",
     "/map/{}/card/",
     "/api/points/{}",
     "/api/points/{}/series?factor=a21026",
     "/api/points/{}/readings?factor=a21026&start=2026-01-01&end=2026-01-02",
+    "/api/points/{}/aggregates?factor=a21026&start=2026-01-01&end=2026-01-02",
+    "/export/aggregates.csv?points={}&from=2026-03-01&to=2026-03-02",
     "/api/points/{}/verdicts?start=2026-01-01&end=2026-01-02",
 ]
 

@@ -17,12 +17,13 @@ from django.utils.translation import gettext
 from ceguan import clock
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Point, User
-from ceguan.web import export, objects, series
+from ceguan.web import aggregates, export, objects, series
 from ceguan.web.pages.point import visible
 from ceguan.words import Kind, Label, beijing
 
 WORDS = {
     "readings": Label("读数", "readings"),
+    "aggregates": Label("小时、日、月统计", "hours, days, months"),
     "verdicts": Label("裁定", "verdicts"),
     "gaps": Label("缺失与原因", "gaps and causes"),
     "frames": Label("原始报文", "raw frames"),
@@ -45,7 +46,8 @@ def choose(request: HttpRequest) -> HttpResponse:
     """What, of which points, over which days, in which form."""
     now = clock.now()
     return render(request, "export.html", {
-        "words": WORDS, "kinds": series.KINDS, "forms": list(export.FORMS), "given": request.GET,
+        "words": WORDS, "kinds": series.KINDS, "periods": aggregates.PERIODS,
+        "forms": list(export.FORMS), "given": request.GET,
         "first": f"{beijing(now) - timedelta(days=30):%Y-%m-%d}", "last": f"{beijing(now):%Y-%m-%d}",
         "points": rights.visible_points(request.user).order_by("code"),
     })  # fmt: skip
@@ -79,7 +81,9 @@ def read(user: User, what: str, given: Mapping[str, str]) -> export.Asked:
         raise ValueError(gettext("from、to、as_of 应为日期或 ISO 时间，例如 2026-03-01")) from None
     if start >= end:
         raise ValueError(gettext("起始应早于截止"))
-    return export.Asked(what, _points(user, given), Kind[word.upper()], start, end, given.get("factor", ""), as_of)
+    kind = Kind[word.upper()]
+    period = aggregates.period(given.get("period", "") if what == "aggregates" else "", kind)
+    return export.Asked(what, _points(user, given), kind, start, end, given.get("factor", ""), as_of, period)
 
 
 def _points(user: User, given: Mapping[str, str]) -> Sequence[Point]:
@@ -117,7 +121,8 @@ def subject(points: Sequence[Point]) -> str:
 def detail(asked: export.Asked, form: str) -> dict[str, Any]:
     """What is on record of an export."""
     return {
-        "what": asked.what, "form": form, "factor": asked.factor, "kind": asked.kind.name, "start": asked.start,
+        "what": asked.what, "form": form, "factor": asked.factor, "kind": asked.kind.name,
+        "period": asked.period.name if asked.what == "aggregates" else "", "start": asked.start,
         "end": asked.end, "as_of": asked.as_of, "points": [point.code for point in asked.points],
     }  # fmt: skip
 

@@ -57,7 +57,7 @@ def _series(
 ) -> dict[str, Any]:
     if shown is None:
         return {"track": None}
-    one = series.track(point, shown, window)
+    one = series.track(point, shown, window, now)
     rows = (
         Paginator(series.rows(one), TABLE_ROWS).get_page(request.GET.get("page"))
         if "table" in request.GET.get("view", "")
@@ -150,7 +150,8 @@ def data(request: HttpRequest, code: str) -> JsonResponse:
     shown = _chosen(list(point.series.all()), request.GET.get("factor", ""))
     if shown is None:
         return JsonResponse({"t": []})
-    return JsonResponse(series.chart(series.track(point, shown, series.Window.read(request.GET, clock.now()))))
+    now = clock.now()
+    return JsonResponse(series.chart(series.track(point, shown, series.Window.read(request.GET, now), now)))
 
 
 def card_context(user: User, point: Point, now: float) -> dict[str, Any]:

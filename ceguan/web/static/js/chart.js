@@ -1,5 +1,6 @@
 // The chart island: <div data-chart="address of the JSON">. Raw as a thin line, in force as a thick one, limits labelled,
-// flags as ticks below, decisions as seals above; missing is a gap.
+// flags as ticks below, decisions as seals above; missing is a gap. A long span has the lowest and highest of each day in
+// place of raw.
 
 import uPlot from "../vendor/uplot-1.6.32.js";
 
@@ -8,16 +9,19 @@ const two = (n) => String(n).padStart(2, "0");
 const beijing = (ts) => new Date((ts + 8 * 3600) * 1000);
 function clock(ts) { const d = beijing(ts); return `${d.getUTCFullYear()}-${two(d.getUTCMonth() + 1)}-${two(d.getUTCDate())} ${two(d.getUTCHours())}:${two(d.getUTCMinutes())}`; }
 
+const LINES = ["raw", "low", "high", "force", "zs"];
+const shown = (data) => LINES.filter((line) => data[line]);
+
 /** Insert an empty reading wherever one is due and missing, so that no line crosses a gap. */
 function withGaps(data) {
-  const columns = [[], [], [], []], kinds = ["raw", "force", "zs"];
+  const lines = shown(data), columns = [[], ...lines.map(() => [])];
   data.t.forEach((t, i) => {
     const before = data.t[i - 1];
-    if (data.every && !data.thinned && i && t - before > 1.5 * data.every) { columns[0].push(before + data.every); kinds.forEach((_, k) => columns[k + 1].push(null)); }
+    if (data.every && !data.thinned && i && t - before > 1.5 * data.every) { columns[0].push(before + data.every); lines.forEach((_, k) => columns[k + 1].push(null)); }
     columns[0].push(t);
-    kinds.forEach((kind, k) => columns[k + 1].push(data[kind]?.[i] ?? null));
+    lines.forEach((line, k) => columns[k + 1].push(data[line][i] ?? null));
   });
-  return data.zs ? columns : columns.slice(0, 3);
+  return columns;
 }
 
 function draw(box, data) {
@@ -26,9 +30,11 @@ function draw(box, data) {
   readout.className = "readout"; readout.textContent = `${data.name} [${data.unit}]`;
   box.replaceChildren(readout);
   const axis = { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
-  const series = [{}, { label: "raw", stroke: tone("--ink-2"), width: 0.8, points: { show: false } },
-    { label: "force", stroke: tone("--azurite"), width: 2.2, points: { show: data.t.length < 60, size: 4 } }];
-  if (data.zs) series.push({ label: "zs", stroke: tone("--malachite"), width: 1.4, dash: [6, 3], points: { show: false } });
+  const thin = { stroke: tone("--ink-2"), width: 0.8, points: { show: false } };
+  const looks = { raw: thin, low: thin, high: thin,
+    force: { stroke: tone("--azurite"), width: 2.2, points: { show: data.t.length < 60, size: 4 } },
+    zs: { stroke: tone("--malachite"), width: 1.4, dash: [6, 3], points: { show: false } } };
+  const series = [{}, ...shown(data).map((line) => ({ label: line, ...looks[line] }))];
   const high = Math.max(...data.limits.filter((one) => !one.low).map((one) => one.value), -Infinity);
   const options = {
     width: box.clientWidth, height: Math.max(220, Math.min(340, Math.round(box.clientWidth * 0.36))), series, legend: { show: false }, tzDate: beijingDate,
@@ -84,11 +90,12 @@ function over(plot, data, font) {
 function say(plot, data, readout) {
   const i = plot.cursor.idx;
   if (i === null || i === undefined) return;
-  const [times, raw, force, zs] = plot.data, t = times[i];
+  const t = plot.data[0][i], at = Object.fromEntries(shown(data).map((line, k) => [line, plot.data[k + 1][i]]));
   const figure = (v) => v === null || v === undefined ? "—" : v.toFixed(data.decimals);
-  const parts = [clock(t), `${data.name} ${figure(force[i])} ${data.unit}`];
-  if (raw[i] !== force[i]) parts.push(`(${figure(raw[i])})`);
-  if (zs?.[i] !== undefined && zs[i] !== null) parts.push(`zs ${figure(zs[i])}`);
+  const parts = [clock(t), `${data.name} ${figure(at.force)} ${data.unit}`];
+  if ("low" in at) parts.push(`${figure(at.low)}–${figure(at.high)}`);
+  else if (at.raw !== at.force) parts.push(`(${figure(at.raw)})`);
+  if (at.zs !== undefined && at.zs !== null) parts.push(`zs ${figure(at.zs)}`);
   parts.push(...data.flags.filter((one) => one.t === t).map((one) => one.text));
   parts.push(...data.decisions.filter((one) => one.from <= t && t < one.to).map((one) => one.text));
   parts.push(...data.gaps.filter((one) => one.from <= t && t < one.to).map((one) => one.text));
