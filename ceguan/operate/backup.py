@@ -26,19 +26,21 @@ from typing import Any, NamedTuple
 
 from ceguan import clock, operate, settings
 from ceguan.operate.archive import moment
-from ceguan.store import ArchiveError, Ledger, LedgerError, Position, archive, proofs, sizes, snapshot
+from ceguan.store import ArchiveError, Ledger, LedgerError, Position, archive, lake, proofs, sizes, snapshot
+from ceguan.store.errors import HistoryError
 from ceguan.words import beijing
 
 MARK = "ceguan-backup.json"
 MANIFEST = "manifest.json"
 FORMAT = "ceguan-backup-1"
 KEPT = 7
-GROWING = ("archive", "history", "files")
-"""Folders of the data folder whose files are only added or appended to."""
+GROWING = ("archive", "files")
+"""Folders of the data folder whose files are only added or appended to; those of history never change."""
 SMALL = ("secret.key", "ceguan.toml", "demo.json", "imports")
 """What else a platform cannot go on without; copied into each snapshot."""
 DATABASES = ("readings.db", "business.db")
 BLOCK = 4 << 20
+HISTORY = "data/history/"
 
 
 class BackupError(Exception):
@@ -59,6 +61,8 @@ class Done(NamedTuple):
     snapshot: Path
     copied: int
     total: int
+    left_out: int
+    """Files of history of which only the names are recorded."""
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -67,6 +71,10 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )
     back.add_argument("folder", type=Path, metavar="DIR", help="备份目录：空的，或本平台以前的备份")
     back.add_argument("--keep", type=int, default=KEPT, metavar="N", help=f"保留最近几次数据库快照，默认 {KEPT}")
+    back.add_argument(
+        "--without-history", action="store_true",
+        help="history_url 所在的封存历史不拷，只记下每个文件的 SHA-256：不是完整的备份",
+    )  # fmt: skip
     restore = operate._verb(verbs, "restore", "从备份恢复到空的数据目录，并重放快照之后的帧", _restore)
     restore.add_argument("folder", type=Path, metavar="DIR", help="备份目录")
     restore.add_argument("--to", metavar="时间", help="只恢复到这一刻收到的帧（北京时间，如 2026-03-01T08:00）")
@@ -77,10 +85,12 @@ def _backup(args: argparse.Namespace) -> int:
         return _failed("--keep 至少为 1")
     values = settings.load()
     try:
-        done = backup(values, args.folder, args.keep)
+        done = backup(values, args.folder, args.keep, args.without_history)
     except (BackupError, ArchiveError, LedgerError, OSError, sqlite3.Error) as error:
         return _failed(f"备份没有完成：{error}（以前的快照不变）")
     print(f"{done.snapshot}：共 {done.total} 字节，本次新拷 {done.copied} 字节")
+    if done.left_out:
+        print(f"不是完整的备份：{done.left_out} 个封存文件只记下了 SHA-256，恢复时须仍在 {values.history_url}")
     try:
         sizes.note_backup(values.folder, args.folder.resolve(), done.total, clock.now())
     except OSError as error:
@@ -110,19 +120,26 @@ def _restore(args: argparse.Namespace) -> int:
 # ── backing up ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def backup(values: settings.Settings, folder: Path, keep: int = KEPT) -> Done:
+def backup(values: settings.Settings, folder: Path, keep: int = KEPT, without_history: bool = False) -> Done:
     """Take a snapshot and copy what is new. Killed at any moment, it leaves earlier snapshots as good as they were.
 
-    Raises BackupError for a folder with something else in it, ArchiveError for a sealed segment that was changed.
+    Raises BackupError for a folder with something else in it or a sealed file that is not what the ledger lists,
+    ArchiveError for a sealed segment that was changed, HistoryError for a sealed file that cannot be had.
     """
+    if without_history and not values.history_url:
+        raise BackupError("封存历史就在数据目录里，不能不拷；--without-history 只用于设了 history_url 时")
     _claim(folder, values)
     known = _newest_manifest(folder)
     with _unfinished(folder) as place:
         now = clock.now()
         known_to_ledger = _databases(values, place)
         _small(values, place)
-        run = _Run(values.folder, folder / "data", _entries(known), known_to_ledger.history)
+        run = _Run(values.folder, folder / "data", _entries(known))
         files = {f"own/{path.relative_to(place).as_posix()}": _entry(path) for path in _files(place)}
+        sealed = {name: Entry(*about, (0, 0)) for name, about in known_to_ledger.history.items()}
+        if not without_history:
+            run.copy_history(_lake(values), sealed)
+            files |= {f"{HISTORY}{name}": entry for name, entry in sealed.items()}
         files |= {f"data/{name}": entry for name, entry in run.copy().items()}
         total = sum(entry.bytes for entry in files.values())
         positions = {str(stream): list(place) for stream, place in known_to_ledger.positions.items()}
@@ -130,6 +147,7 @@ def backup(values: settings.Settings, folder: Path, keep: int = KEPT) -> Done:
             "format": FORMAT, "taken_at": now, "positions": positions,
             "history_url": values.history_url, "postgres": bool(values.database_url),
             "files": {name: entry._asdict() for name, entry in files.items()},
+            "left_out": {name: entry._asdict() for name, entry in sealed.items()} if without_history else {},
         }  # fmt: skip
         _write(place / MANIFEST, json.dumps(content).encode())
     final = folder / "snapshots" / _name(now)
@@ -138,7 +156,11 @@ def backup(values: settings.Settings, folder: Path, keep: int = KEPT) -> Done:
     for old in snapshots(folder)[:-keep]:
         _remove(old)
     own = sum(entry.bytes for name, entry in files.items() if name.startswith("own/"))
-    return Done(final, run.copied + own, total)
+    return Done(final, run.copied + own, total, len(content["left_out"]))
+
+
+def _lake(values: settings.Settings) -> lake.Lake:
+    return lake.of(values.folder, values.history_url, int(values.history_cache_gb * 2**30))
 
 
 def _name(now: float) -> str:
@@ -220,10 +242,10 @@ def _lists_first(path: Path) -> tuple[str, int, str]:
 
 
 class _Run:
-    """One pass over the growing folders."""
+    """One pass over what a backup shares with those before it."""
 
-    def __init__(self, source: Path, target: Path, known: dict[str, Entry], history: frozenset[str]) -> None:
-        self.source, self.target, self.known, self.history = source, target, known, history
+    def __init__(self, source: Path, target: Path, known: dict[str, Entry]) -> None:
+        self.source, self.target, self.known = source, target, known
         self.copied = 0
         self._sealed: dict[int, dict[int, archive.SealedSegment]] = {}
 
@@ -232,15 +254,28 @@ class _Run:
         found = {}
         for part in GROWING:
             for path in sorted(_files(self.source / part), key=_lists_first):
-                name = path.relative_to(self.source).as_posix()
-                if self._is_wanted(path, part):
+                if self._is_wanted(path):
+                    name = path.relative_to(self.source).as_posix()
                     found[name] = self._one(path, name)
         return found
 
-    def _is_wanted(self, path: Path, part: str) -> bool:
-        """Of history only what the ledger lists: another file is left from a crash and may be written anew."""
-        if part == "history":
-            return path.name in self.history
+    def copy_history(self, place: lake.Lake, sealed: dict[str, Entry]) -> None:
+        """Every file that the ledger lists (another one is left from a crash), wherever it lies, as it was listed."""
+        home = self.target / "history"
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for name, entry in sealed.items():
+            path, known = home / name, self.known.get(f"{HISTORY}{name}")
+            if known and known.sha256 == entry.sha256 and path.is_file() and path.stat().st_size == entry.bytes:
+                continue
+            unfinished = home / f"{name}.new"
+            if place.fetch(name, unfinished) != entry.sha256:
+                unfinished.unlink()
+                raise BackupError(f"封存文件 {name} 与台账清单里的 SHA-256 不符；请运行 ceguan ledger verify")
+            unfinished.replace(path)
+            self.copied += entry.bytes
+        archive.sync_folder(home)
+
+    def _is_wanted(self, path: Path) -> bool:
         return path.name not in ("lock", "proofs.lock") and not path.name.startswith(".") and path.suffix != ".new"
 
     def _one(self, path: Path, name: str) -> Entry:
@@ -343,8 +378,8 @@ def refuse_unless_empty(values: settings.Settings) -> None:
 def restore(values: settings.Settings, folder: Path, taken: Taken, until: float | None) -> None:
     """Check every file, then put all into the data folder; with `until` the archive ends there.
 
-    The archive is that of the newest snapshot, the databases are those of `taken`. Raises BackupError that names the
-    first damaged file; then nothing has been put anywhere.
+    The archive is that of the newest snapshot, databases and history are those of `taken`. Raises BackupError that
+    names the first damaged file; then nothing has been put anywhere.
     """
     if taken.content["postgres"] != bool(values.database_url):
         kind = (
@@ -355,32 +390,60 @@ def restore(values: settings.Settings, folder: Path, taken: Taken, until: float 
         raise BackupError(f"这个备份取自 {kind}，要恢复到同样的库")
     newest = Taken(snapshots(folder)[-1], _newest_manifest(folder))
     own = {n: e for n, e in _entries(taken.content).items() if n.startswith("own/")}
-    data = {n: e for n, e in _entries(newest.content).items() if n.startswith("data/")}
+    data = {n: e for n, e in _entries(newest.content).items() if n.startswith("data/") and not n.startswith(HISTORY)}
+    data |= {n: e for n, e in _entries(taken.content).items() if n.startswith(HISTORY)}
     sources = {name: taken.place / name.removeprefix("own/") for name in own} | {name: folder / name for name in data}
     for name, entry in (own | data).items():
         _check(sources[name], entry)
+    place = _lake(values)
+    there = _there(place, taken.content)
     values.folder.mkdir(parents=True, exist_ok=True)
     for name, entry in (own | data).items():
-        target = values.folder / name.partition("/")[2]
-        if not name.startswith("own/tables/"):
-            _copy_prefix(sources[name], target, entry.bytes)
+        if name.startswith(HISTORY):
+            if (file := name.removeprefix(HISTORY)) not in there:
+                place.put(file, sources[name])
+        elif not name.startswith("own/tables/"):
+            _copy_prefix(sources[name], values.folder / name.partition("/")[2], entry.bytes)
     if until is not None:
         positions = {int(s): Position(*place) for s, place in taken.content["positions"].items()}
         cut(values.folder / "archive", positions, until)
+    _point_to(values)
     if values.database_url:
-        _point_to(values)
         operate.setup()
         Ledger(values.folder / DATABASES[0], values.database_url).close()  # makes its tables
         snapshot.into_postgres(values.database_url, taken.place / "tables")
 
 
+def _there(place: lake.Lake, content: dict[str, Any]) -> frozenset[str]:
+    """Sealed files of a backup that lie already where the history is to be.
+
+    Raises BackupError where one that the backup leaves out does not, or another one has the name of one of its own.
+    """
+    left_out = {name: one["sha256"] for name, one in content.get("left_out", {}).items()}
+    copied = {n.removeprefix(HISTORY): e.sha256 for n, e in _entries(content).items() if n.startswith(HISTORY)}
+    found = set()
+    for name, sha256 in (left_out | copied).items():
+        try:
+            digest = place.sha256(name)
+        except HistoryError as error:
+            if name in left_out:
+                raise BackupError(f"备份不含封存历史，恢复后的 history_url 里又没有它：{error}") from None
+            continue
+        if digest != sha256:
+            raise BackupError(f"{place.url or place.folder} 里已有另一个 {name}；恢复不会动它，请换一处 history_url")
+        found.add(name)
+    return frozenset(found)
+
+
 def _point_to(values: settings.Settings) -> None:
-    """A restored settings file names the database restored into, never the one the backup was taken from."""
+    """A restored settings file names the database and the place of history restored into, never those it came from."""
     path = values.folder / "ceguan.toml"
     if path.is_file():
-        line = f"database_url = {json.dumps(values.database_url)}"
         text = path.read_text(encoding="utf-8")
-        path.write_text(re.sub(r"(?m)^\s*database_url\s*=.*$", lambda _: line, text), encoding="utf-8")
+        for name in ("database_url", "history_url"):
+            line = f"{name} = {json.dumps(getattr(values, name))}".replace("\\", r"\\")
+            text = re.sub(rf"(?m)^\s*{name}\s*=.*$", line, text)
+        path.write_text(text, encoding="utf-8")
 
 
 def _check(path: Path, entry: Entry) -> None:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -24,10 +23,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ceguan import operate, settings
-from ceguan.pulse import GATEWAY, there
+from ceguan.operate.takeover import MigrateError, begin_anew, ledger_lock, replace, write_setting
 from ceguan.settings import SUPERSEDED, Settings
 
-STOP_SECONDS = 60.0
 SETTLE_SECONDS = 1.0
 """From the word that the business database freezes to the freeze: gateways finish what they are writing."""
 FEW_ROWS = 20_000
@@ -36,14 +34,14 @@ BATCH = 2000
 FROZEN = "业务库已冻结：正在迁往或已迁往 PostgreSQL"
 
 
-class MigrateError(Exception):
-    """It cannot be moved; the message says why and what to do."""
-
-
 def add_parser(verbs: Any) -> None:
-    text = "把数据从本机的 SQLite 迁往 PostgreSQL，可中断、可接着做"
+    text = "把数据从本机的 SQLite 迁往 PostgreSQL，或把封存历史迁往别处，可中断、可接着做"
     parser = verbs.add_parser("migrate-store", help=text, description=text)
     parser.add_argument("--to", metavar="URL", help="目标：postgresql://用户@主机/库（口令放在 PGPASSFILE 指的文件里）")
+    parser.add_argument(
+        "--history-url", metavar="URL",
+        help="把封存历史迁往何处：s3://桶/前缀?…、共享目录的路径，或空（数据目录）；运行中拷贝，逐个核对后改设置",
+    )  # fmt: skip
     parser.add_argument("--cancel", action="store_true", help="放弃：在写入设置之前解除业务库的冻结")
     parser.set_defaults(run=run)
 
@@ -56,6 +54,13 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.cancel:
             return _cancel(values)
+        if args.history_url is not None:
+            if args.to:
+                raise MigrateError("一次只迁一样：--to 或 --history-url")
+            from ceguan.operate import move_history
+
+            move_history.move(values, args.history_url)
+            return 0
         if not args.to or urlsplit(args.to).scheme not in ("postgresql", "postgres"):
             raise MigrateError("请用 --to postgresql://用户@主机/库 说明迁往何处")
         if values.database_url == args.to:
@@ -87,18 +92,18 @@ def _move(values: Settings, url: str) -> None:
                 break
         print("\n台账已赶上；最后一步：停时钟、冻结业务库、抄完其余、核对。网关照常应答。", flush=True)
         began = time.monotonic()
-        with _ledger_lock(values.folder / "readings.db"):
+        with ledger_lock(values.folder / "readings.db"):
             _tell(values, url, "moving")
             time.sleep(SETTLE_SECONDS)
             _freeze(values.folder / "business.db")
             rows = _business() | move.finish()
             move.close()
             _chains(values, url)
-            _write_setting(values.folder / "ceguan.toml", url)
+            write_setting(values.folder / "ceguan.toml", "database_url", url)
             _tell(values, url, "moved")
     print(f"{len(rows)} 张表、{sum(rows.values())} 行，两边一致；留痕链与决定链完好。")
     print(f"时钟停了 {time.monotonic() - began:.1f} 秒（不含它重新启动）。设置 database_url 已写入 ceguan.toml。")
-    _begin_anew(values)
+    begin_anew(values)
 
 
 def _reach(url: str) -> None:
@@ -166,35 +171,10 @@ def _same_version() -> None:
 # ── the last step ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@contextlib.contextmanager
-def _ledger_lock(path: Path) -> Iterator[None]:
-    """Stop the clockwork as it wants to be stopped, and stand in its place. Raises MigrateError."""
-    from ceguan.store.errors import LedgerTakenError
-    from ceguan.store.ledger import take_lock
-
-    end, told = time.monotonic() + STOP_SECONDS, ""
-    while True:
-        try:
-            lock = take_lock(path)
-            break
-        except LedgerTakenError as error:
-            if time.monotonic() > end:
-                raise MigrateError(f"时钟 {STOP_SECONDS:.0f} 秒内没有停下：{error}") from None
-            owner = path.with_name(path.name + ".lock").read_text(errors="replace").strip()
-            if owner.isdigit() and owner != told and there(owner):
-                os.kill(int(owner), signal.SIGTERM)
-                told = owner
-            time.sleep(0.02)
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
 def _tell(values: Settings, url: str, state: str) -> None:
     """What everybody who would use the old files finds beside them."""
     text = {"to": _safe(url), "state": state, "at": time.time()}
-    _replace(values.folder / SUPERSEDED, json.dumps(text, ensure_ascii=False))
+    replace(values.folder / SUPERSEDED, json.dumps(text, ensure_ascii=False))
 
 
 def _freeze(path: Path) -> None:
@@ -293,38 +273,6 @@ def _chains(values: Settings, url: str) -> None:
     done = subprocess.run([sys.executable, "-m", "ceguan", "audit"], env=environ, capture_output=True, text=True)
     if done.returncode:
         raise MigrateError(f"迁移后的留痕链不完好：{done.stdout.strip() or done.stderr.strip()}")
-
-
-def _write_setting(path: Path, url: str) -> None:
-    """`database_url` in ceguan.toml, everything else as it stood; readable by its owner only."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    kept = re.sub(r"(?m)^\s*database_url\s*=.*\n?", "", text)
-    _replace(path, f"{kept.rstrip()}\n{f'database_url = {json.dumps(url)}'}\n".lstrip())
-
-
-def _replace(path: Path, text: str) -> None:
-    scratch = path.with_name(path.name + ".new")
-    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
-
-
-def _begin_anew(values: Settings) -> None:
-    """Who runs under `ceguan serve` is told; the rest is said."""
-    from ceguan.operate.supervise import HEARTBEAT
-    from ceguan.pulse import pulse
-
-    serving = pulse(values.folder / HEARTBEAT, time.time())
-    if serving.alive:
-        os.kill(serving.said["pid"], signal.SIGHUP)
-        print("ceguan serve 正以新设置重新启动各进程")
-        return
-    gateway = pulse(values.folder / GATEWAY, time.time())
-    if gateway.alive:
-        os.kill(gateway.said["pid"], signal.SIGHUP)
-    print("请重新启动其余进程：systemctl restart ceguan-clockwork ceguan-web ceguan-forward")
 
 
 def _progress() -> Any:

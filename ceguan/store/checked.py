@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from ceguan.store import archive, columns, history
+from ceguan.store import archive, columns
 from ceguan.store.database import Database
 from ceguan.store.errors import HistoryError
 from ceguan.store.lake import Lake
@@ -36,14 +36,12 @@ def _files(db: Database, lake: Lake) -> Iterator[str]:
             yield f"{row['month']} 的封存清单缺第 {last.get(row['month'], 0) + 1} 代"
         last[row["month"]] = row["generation"]
         try:
-            (path,) = lake.paths([row["path"]])
-            size, digest = path.stat().st_size, history.sha256(path)
-        except (OSError, HistoryError) as error:
+            digest = lake.sha256(row["path"])
+        except HistoryError as error:
             yield f"封存文件 {row['path']} 读不出：{error}"
             continue
-        if size != row["bytes"] or digest != row["sha256"]:
-            listed = f"清单记的是 {row['bytes']} 字节、{row['sha256']}"
-            yield f"封存文件 {row['path']} 被改动：{size} 字节、SHA-256 {digest}，{listed}"
+        if digest != row["sha256"]:
+            yield f"封存文件 {row['path']} 被改动：SHA-256 {digest}，清单记的是 {row['sha256']}"
 
 
 def _positions(db: Database, folder: Path) -> Iterator[str]:

@@ -7,13 +7,14 @@ never from the address.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from urllib.parse import urlsplit
 
 import pyarrow.parquet as pq
@@ -61,18 +62,67 @@ class Lake(NamedTuple):
         In S3 it is put under a temporary key first; what a crash leaves there is overwritten by the next attempt.
         """
         if self.url:
-            with _said(self.url, name):
-                system, prefix = _system(self.url)
-                key = f"{prefix}/{name}"
-                with open(unfinished, "rb") as source, system.open_output_stream(f"{key}.tmp") as target:
-                    shutil.copyfileobj(source, target, BLOCK)
-                if self._size(f"{name}.tmp") != unfinished.stat().st_size:
-                    raise OSError("写入后大小不符")
-                system.copy_file(f"{key}.tmp", key)
-                system.delete_file(f"{key}.tmp")
+            self._send(name, unfinished)
         os.replace(unfinished, Path(self.folder) / name)
         sync_folder(Path(self.folder))
         self._make_room(name)
+
+    def put(self, name: str, path: Path) -> None:
+        """As `add`, of a file that stays where it is."""
+        if self.url:
+            self._send(name, path)
+            return
+        unfinished = Path(self.folder) / f"{name}.tmp"
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "rb") as source, open(unfinished, "wb") as target:
+            shutil.copyfileobj(source, target, BLOCK)
+            target.flush()
+            os.fsync(target.fileno())
+        self.add(name, unfinished)
+
+    def fetch(self, name: str, path: Path) -> str:
+        """Copy a file from where it lies to `path`, durably; its SHA-256. Raises HistoryError."""
+        with open(path, "wb") as target:
+            digest = self._read(name, target.write)
+            target.flush()
+            os.fsync(target.fileno())
+        return digest
+
+    def sha256(self, name: str) -> str:
+        """Of a file where it lies, not of a copy here. Raises HistoryError."""
+        return self._read(name, len)
+
+    def _read(self, name: str, each: Callable[[bytes], object]) -> str:
+        digest, said = hashlib.sha256(), _said(self.url or self.folder, name)
+        with said:
+            source = self._stream(name)
+        with source:
+            while True:
+                with said:
+                    block = source.read(BLOCK)
+                if not block:
+                    return digest.hexdigest()
+                digest.update(block)
+                each(block)
+
+    def _stream(self, name: str) -> IO[bytes]:
+        """A file to read from where it lies."""
+        if not self.url:
+            return open(Path(self.folder) / name, "rb")
+        system, prefix = _system(self.url)
+        opened: IO[bytes] = system.open_input_stream(f"{prefix}/{name}")
+        return opened
+
+    def _send(self, name: str, path: Path) -> None:
+        with _said(self.url, name):
+            system, prefix = _system(self.url)
+            key = f"{prefix}/{name}"
+            with open(path, "rb") as source, system.open_output_stream(f"{key}.tmp") as target:
+                shutil.copyfileobj(source, target, BLOCK)
+            if self._size(f"{name}.tmp") != path.stat().st_size:
+                raise OSError("写入后大小不符")
+            system.copy_file(f"{key}.tmp", key)
+            system.delete_file(f"{key}.tmp")
 
     def _is_here(self, name: str) -> bool:
         return (Path(self.folder) / name).exists()
@@ -94,12 +144,7 @@ class Lake(NamedTuple):
             path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{name}.{os.getpid()}.{time.monotonic_ns()}.part")
         try:
-            with _said(self.url, name):
-                system, prefix = _system(self.url)
-                with system.open_input_stream(f"{prefix}/{name}") as source, open(unfinished, "wb") as target:
-                    shutil.copyfileobj(source, target, BLOCK)
-                    target.flush()
-                    os.fsync(target.fileno())  # a copy cut short by a power failure would be taken for whole
+            self.fetch(name, unfinished)  # durable: a copy cut short by a power failure would be taken for whole
             os.replace(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)

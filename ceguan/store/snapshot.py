@@ -25,14 +25,15 @@ _BLOCK = 1 << 20
 
 
 class Known(NamedTuple):
-    """What a copied ledger knows: how far it has taken in each stream, and the files of sealed history it lists."""
+    """What a copied ledger knows: how far it has taken in each stream, and the files of sealed history it lists, with
+    their bytes and SHA-256."""
 
     positions: dict[int, Position]
-    history: frozenset[str]
+    history: dict[str, tuple[int, str]]
 
 
 _POSITIONS = 'SELECT stream, segment, "offset" FROM {}position'
-_HISTORY = "SELECT path FROM {}manifest"
+_HISTORY = "SELECT path, bytes, sha256 FROM {}manifest"
 
 
 def known(path: Path) -> Known:
@@ -43,7 +44,7 @@ def known(path: Path) -> Known:
 
 def _known(db: Any, schema: str) -> Known:
     places = {stream: Position(*place) for stream, *place in db.execute(_POSITIONS.format(schema))}
-    return Known(places, frozenset(name for (name,) in db.execute(_HISTORY.format(schema))))
+    return Known(places, {name: (size, digest) for name, size, digest in db.execute(_HISTORY.format(schema))})
 
 
 def sqlite(ledger: Path, others: Sequence[Path], folder: Path) -> None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from ceguan.registry.models import AuditEvent
-from ceguan.store import ArchiveWriter, RecordKind, Store, sizes
+from ceguan.store import ArchiveWriter, RecordKind, Store, lake, sizes
 from ceguan.store.verify import verify
+from tests import s3
 from tests.operate.test_serve import ceguan
 from tests.postgres import new_database
 from tests.store.conftest import MARCH, add, reading
@@ -179,6 +183,101 @@ def test_sealed_history_is_in_a_backup_and_a_file_left_from_a_crash_is_not(world
     assert [path.name for path in (elsewhere / "history").iterdir()] == [sealed.name]
     table = Store(elsewhere).readings([world.city.points["gas_outlet"].series.get(factor="a21026").pk], 2, 0, 1 << 40)
     assert table.num_rows == 3
+
+
+@pytest.fixture
+def afar(tmp_path_factory, monkeypatch):
+    """A set-up county whose three sealed months lie in the bucket of an S3 stand-in: (folder, address)."""
+    folder, url = tmp_path_factory.mktemp("data"), s3.new_prefix(monkeypatch)
+    (folder / "ceguan.toml").write_text(f'bureau_name = "某局"\nhistory_url = "{url}"\n')
+    assert ceguan("setup", data=folder).returncode == 0
+    with Store(folder, write=True, history=url) as store:
+        for month in range(3):
+            add(
+                store, *(reading(s, MARCH + month * 31 * 86400 + h * HOUR, s + h / 7) for s in (1, 2) for h in range(9))
+            )
+        for month in ("2026-03", "2026-05"):
+            store.seal(month, 1.0)
+    return folder, url
+
+
+def sums(url):
+    """Name → SHA-256 of the files of a history."""
+    place = lake.of(Path(), url, 0)
+    return {name.partition("/")[2]: place.sha256(name.partition("/")[2]) for name in s3.names(url)}
+
+
+def all_of(folder, url):
+    return (
+        Store(folder, history=url)
+        .readings([1, 2], 2, 0, 1 << 40, versions="all")
+        .drop_columns(["zs", "vmin", "vmax", "cou"])
+        .to_pylist()
+    )
+
+
+@pytest.mark.service
+@pytest.mark.skipif(bool(os.environ.get("CEGUAN_DATABASE_URL")), reason="a backup of SQLite")
+def test_drill_a_history_in_s3_is_in_the_backup_and_comes_back_into_another_bucket_or_a_folder(
+    afar, tmp_path_factory, monkeypatch
+):
+    (folder, url), copy = afar, tmp_path_factory.mktemp("backup")
+    before = all_of(folder, url)
+    assert len(before) == 54
+    shutil.rmtree(folder / "history-cache")  # what lies here is a copy, the backup takes what lies there
+    done = ceguan("backup", copy, data=folder)
+    assert done.returncode == 0, done.stderr
+    assert "不是完整的备份" not in done.stdout
+    assert len(list((copy / "data" / "history").iterdir())) == 2
+    again = ceguan("backup", copy, data=folder)
+    assert re.search(r"本次新拷 (\d+) 字节", again.stdout)[0] != re.search(r"本次新拷 (\d+) 字节", done.stdout)[0]
+    bucket = s3.new_prefix(monkeypatch)
+    for place in (bucket, ""):
+        elsewhere = tmp_path_factory.mktemp("restored")
+        done = ceguan("restore", copy, data=elsewhere, CEGUAN_HISTORY_URL=place)
+        assert done.returncode == 0, done.stderr
+        assert f'history_url = "{place}"' in (elsewhere / "ceguan.toml").read_text()
+        assert all_of(elsewhere, place) == before
+        assert ceguan("ledger", "verify", data=elsewhere).returncode == 0
+    assert sums(bucket) == sums(url)
+    third = tmp_path_factory.mktemp("third")  # what lies there already need not be brought again
+    assert ceguan("restore", copy, data=third, CEGUAN_HISTORY_URL=bucket).returncode == 0
+    name = next(iter(sums(bucket)))
+    lake.of(tmp_path_factory.mktemp("other"), bucket, 0).put(name, copy / "ceguan-backup.json")
+    done = ceguan("restore", copy, data=tmp_path_factory.mktemp("fourth"), CEGUAN_HISTORY_URL=bucket)
+    assert done.returncode == 1
+    assert f"已有另一个 {name}" in done.stderr
+
+
+@pytest.mark.service
+@pytest.mark.skipif(bool(os.environ.get("CEGUAN_DATABASE_URL")), reason="a backup of SQLite")
+def test_a_backup_without_the_history_says_so_and_is_restored_only_beside_it(afar, tmp_path_factory, monkeypatch):
+    (folder, url), copy = afar, tmp_path_factory.mktemp("backup")
+    before = all_of(folder, url)
+    done = ceguan("backup", copy, "--without-history", data=folder)
+    assert done.returncode == 0, done.stderr
+    assert "不是完整的备份：2 个封存文件" in done.stdout
+    assert not (copy / "data" / "history").exists()
+    for place in ("", s3.new_prefix(monkeypatch)):
+        elsewhere = tmp_path_factory.mktemp("restored")
+        done = ceguan("restore", copy, data=elsewhere, CEGUAN_HISTORY_URL=place)
+        assert done.returncode == 1
+        assert "备份不含封存历史" in done.stderr
+        assert list(elsewhere.iterdir()) == []
+    assert ceguan("restore", copy, data=elsewhere, CEGUAN_HISTORY_URL=url).returncode == 0
+    assert all_of(elsewhere, url) == before
+
+
+@pytest.mark.service
+@pytest.mark.skipif(bool(os.environ.get("CEGUAN_DATABASE_URL")), reason="a backup of SQLite")
+def test_a_sealed_file_that_is_not_what_the_ledger_lists_does_not_get_into_a_backup(afar, tmp_path_factory):
+    folder, url = afar
+    name = next(iter(sums(url)))
+    lake.of(folder, url, 0).put(name, folder / "ceguan.toml")
+    done = ceguan("backup", tmp_path_factory.mktemp("backup"), data=folder)
+    assert done.returncode == 2
+    assert f"封存文件 {name} 与台账清单里的 SHA-256 不符" in done.stderr
+    assert ceguan("ledger", "verify", data=folder).returncode == 1
 
 
 def test_a_damaged_file_of_the_backup_is_named_and_nothing_is_restored(world, tmp_path_factory):
