@@ -76,6 +76,11 @@ SETTINGS = (
         "封存历史所在：留空为数据目录下的 history；共享目录的路径；"
         "或 s3://桶/前缀?endpoint_override=主机:端口（密钥只从环境变量读取）。",
     ),
+    Setting(
+        "history_series",
+        4096,
+        "封存：一个文件最多含一个月里编号在同一段（这么多个序列）内的数据；改动只影响此后第一次封存的月份。",
+    ),
     Setting("history_cache_gb", 20.0, "历史在 S3 存储时，本机保留最近用过的文件，最多这么多 GB。"),
     Setting("compute", "local", "大规模评价在哪里运行：local 本进程；ray 在 Ray 集群上。"),
     Setting("ray_address", "", "Ray 集群地址（auto、主机:端口、ray://…）；留空为 auto。"),

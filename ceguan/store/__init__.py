@@ -150,6 +150,7 @@ class Store:
         self.archive = self.folder / "archive"
         url = values.history_url if history is None else history
         self.history = lake.of(self.folder, url, int(values.history_cache_gb * 2**30))
+        self._block = int(values.history_series)
         self._path = self.folder / "readings.db"
         self._ledger = Ledger(self._path, self._url, self.history) if write else None
 
@@ -465,11 +466,16 @@ class Store:
 
     def months_due(self, now: float, hot_days: int) -> list[str]:
         """Months that could be sealed."""
-        return sealed.due(self.ledger, now, hot_days)
+        return list(dict.fromkeys(month for month, _ in sealed.due(self.ledger, now, hot_days, self._block)))
 
-    def seal(self, month: str, now: float) -> Path:
-        """Move a Beijing month ("2026-03") from the ledger to an immutable file; again, after late data."""
-        return sealed.seal(self.ledger, month, now)
+    def seal(self, month: str, now: float) -> list[Path]:
+        """Move a Beijing month ("2026-03") from the ledger to immutable files, one for each block of `history_series`
+        series; again, after late data, those blocks that have some. Returns the new files."""
+        return sealed.seal(self.ledger, month, now, self._block)
+
+    def seal_due(self, now: float, hot_days: int) -> Path | None:
+        """Seal one block of one of the months that are due, the oldest; None when nothing is."""
+        return sealed.seal_due(self.ledger, now, hot_days, self._block)
 
     def settle(self, until: float, most: int = 200) -> int:
         """Compute and keep the aggregates of days that changed and were over by `until`, at most so many days of a
@@ -489,8 +495,9 @@ class Store:
         return checked.breaks(self._db, self.history, self.archive)
 
     def manifest(self) -> pa.Table:
-        """Every sealed file ever listed; the newest generation of a month is in force."""
-        sql = "SELECT {columns} FROM manifest ORDER BY month, generation"
+        """Every sealed file ever listed: the series [part, series_to) of a month; of each the newest generation is in
+        force."""
+        sql = "SELECT {columns} FROM manifest ORDER BY month, part, generation"
         return columns.select(self._db, columns.MANIFEST_SCHEMA, sql)
 
     def measured(self) -> list[Part]:

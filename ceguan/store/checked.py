@@ -12,7 +12,7 @@ from ceguan.store.lake import Lake
 from ceguan.store.ledger import first_break, positions
 from ceguan.store.query import decisions
 
-LISTED = "SELECT {columns} FROM manifest ORDER BY month, generation"
+LISTED = "SELECT {columns} FROM manifest ORDER BY month, part, generation"
 
 
 def breaks(db: Database, lake: Lake, folder: Path) -> Iterator[str]:
@@ -30,11 +30,12 @@ def _decisions(db: Database) -> Iterator[str]:
 
 def _files(db: Database, lake: Lake) -> Iterator[str]:
     """Every generation ever listed is there, whole and unchanged, and none is left out."""
-    last: dict[str, int] = {}
+    last: dict[tuple[str, int], int] = {}
     for row in columns.select(db, columns.MANIFEST_SCHEMA, LISTED).to_pylist():
-        if row["generation"] != last.get(row["month"], 0) + 1:
-            yield f"{row['month']} 的封存清单缺第 {last.get(row['month'], 0) + 1} 代"
-        last[row["month"]] = row["generation"]
+        block = row["month"], row["part"]
+        if row["generation"] != last.get(block, 0) + 1:
+            yield f"{row['month']} 自序列 {row['part']} 起的封存清单缺第 {last.get(block, 0) + 1} 代"
+        last[block] = row["generation"]
         try:
             digest = lake.sha256(row["path"])
         except HistoryError as error:

@@ -14,7 +14,7 @@ from ceguan.words import READING_COLUMNS
 TYPES = {
     **dict.fromkeys(("series", "ts", "recv", "frame", "ts_from", "ts_to", "id", "point", "decision"), pa.int64()),
     **dict.fromkeys(("frames", "bad", "late", "items", "same", "changed", "size", "segment", "offset"), pa.int64()),
-    **dict.fromkeys(("generation", "rows", "bytes"), pa.int64()),
+    **dict.fromkeys(("part", "generation", "series_to", "rows", "bytes"), pa.int64()),
     **dict.fromkeys(("value", "zs", "vmin", "vmax", "cou", "value_in_force", "zs_in_force"), pa.float64()),
     **dict.fromkeys(("made_at", "found_at", "sealed_at", "at", "first_at", "first_recv", "last_recv"), pa.float64()),
     **dict.fromkeys(("max_delay", "sum_delay"), pa.float64()),
@@ -49,7 +49,7 @@ DIALECT_SCHEMA = schema("mn dialect frames first_recv last_recv")
 WARNING_SCHEMA = schema("mn day kind count frame", kind=pa.string())
 QUARANTINE_SCHEMA = schema("frame mn recv cause kind ts items parts state who at why", recv=pa.float64())
 GAP_SCHEMA = schema("series kind ts_from ts_to cause found_at")
-MANIFEST_SCHEMA = schema("month generation ts_from ts_to path rows bytes sha256 sealed_at")
+MANIFEST_SCHEMA = schema("month part generation ts_from ts_to series_to path rows bytes sha256 sealed_at")
 
 
 def select(connection: Database, shape: pa.Schema, sql: str, arguments: Sequence[object] = ()) -> pa.Table:

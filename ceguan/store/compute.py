@@ -231,11 +231,10 @@ def parts(db: Database, lake: Lake, plan: Plan, start: int, end: int) -> list[Pa
     the layers over it – as one state of the store."""
     found = []
     with query.snapshot(db):
-        files = {row["month"]: row["path"] for row in _in_force(db)}
+        sealed = _in_force(db)
         decided = query.decisions(db, plan.series.tolist(), int(Kind.HOUR), start, end, None)
         for month, low, high in history.months(start, end):
-            file = files.get(month, "")
-            pieces = spread(lake, file, plan, low, high) if file else _whole(lake, plan, low, high)
+            pieces = _pieces(lake, [block for block in sealed if block.month == month], plan, low, high)
             more, failed = _more(db, low, high), _failed(db, low, high)
             found += [
                 one._replace(more=_within(more, one), layers=Layers(_within(decided, one), _within(failed, one)))
@@ -244,9 +243,28 @@ def parts(db: Database, lake: Lake, plan: Plan, start: int, end: int) -> list[Pa
     return found
 
 
-def _in_force(db: Database) -> list[dict[str, Any]]:
-    shape = columns.schema("month path")
-    return columns.select(db, shape, f"SELECT month, path FROM {MANIFEST_IN_FORCE} m").to_pylist()
+class _Sealed(NamedTuple):
+    """A sealed file: the series [low, high) of a month."""
+
+    month: str
+    path: str
+    low: int
+    high: int
+
+
+def _in_force(db: Database) -> list[_Sealed]:
+    sql = f"SELECT month, path, part, series_to FROM {MANIFEST_IN_FORCE} m ORDER BY month, part"
+    return [_Sealed(*row) for row in db.execute(sql)]
+
+
+def _pieces(lake: Lake, sealed: list[_Sealed], plan: Plan, start: int, end: int) -> list[Part]:
+    """All series of the plan: those of each file, and those between the files."""
+    found, at = list[Part](), 0
+    for block in sealed:
+        found += _whole(lake, plan.between(at, block.low - 1), start, end)
+        found += spread(lake, block.path, plan.between(block.low, block.high - 1), start, end)
+        at = block.high
+    return found + _whole(lake, plan.between(at, int(plan.series.max(initial=at))), start, end)
 
 
 def _whole(lake: Lake, plan: Plan, start: int, end: int) -> list[Part]:

@@ -66,8 +66,8 @@ class Database(Protocol):
     def stream(self, sql: str, arguments: Sequence[Any], size: int) -> Iterator[list[Row]]:
         """The rows of a large result, `size` at a time, within a transaction."""
 
-    def forget(self, keys: Iterable[tuple[int, int]], start: int, end: int) -> None:
-        """Remove the readings of a sealed stretch, series and kind by series and kind."""
+    def forget(self, low: int, high: int, start: int, end: int) -> None:
+        """Remove the readings of the series [low, high) in a sealed month [start, end)."""
 
 
 def connect_writer(path: Path, url: str = "") -> Database:

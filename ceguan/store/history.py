@@ -1,4 +1,5 @@
-"""Sealed history as files: one Parquet file per month (Beijing) and generation, sorted (series, kind, ts, ver), zstd.
+"""Sealed history as files: one Parquet file per month (Beijing), block of series and generation, sorted (series, kind,
+ts, ver), zstd.
 
 A file is never changed. Which files are in force says the ledger's manifest; a file not listed is left from a crash.
 """
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ceguan.store.lake import Lake
 from ceguan.words import BEIJING, READING_COLUMNS, beijing
 
 ROW_GROUP = 128 * 1024
+KEY = READING_COLUMNS[:4]
 VALUES = columns.schema("series ts value")
 """What a matrix is made of."""
 _local = threading.local()
@@ -52,11 +54,12 @@ def months(start: int, end: int) -> Iterator[tuple[str, int, int]]:
         at = until
 
 
-def file_name(month: str, generation: int) -> str:
-    return f"{month}.g{generation:03d}.parquet"
+def file_name(month: str, part: int, generation: int) -> str:
+    """`part`: the first series of the block; the block that begins at 0, mostly the only one, is not named."""
+    return f"{month}{f'.s{part}' if part else ''}.g{generation:03d}.parquet"
 
 
-def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
+def write(lake: Lake, name: str, readings: Iterable[pa.RecordBatch]) -> Path:
     """Write a file in full and on disk before it gets its name. Returns where it lies on this machine.
 
     Raises OSError, leaving nothing.
@@ -73,12 +76,26 @@ def write(lake: Lake, name: str, readings: pa.RecordBatchReader) -> Path:
     return folder / name
 
 
-def _write_unfinished(path: Path, readings: pa.RecordBatchReader) -> None:
+def _write_unfinished(path: Path, readings: Iterable[pa.RecordBatch]) -> None:
     with pq.ParquetWriter(path, layout.SCHEMA, **layout.WRITING) as out:
-        for batch in readings:
-            out.write_batch(layout.pack(batch), row_group_size=ROW_GROUP)
+        for group in _row_groups(readings):
+            out.write_batch(layout.pack(group), row_group_size=ROW_GROUP)
     with open(path, "rb") as file:
         os.fsync(file.fileno())
+
+
+def _row_groups(readings: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows, `ROW_GROUP` at a time."""
+    held, count = list[pa.RecordBatch](), 0
+    for batch in readings:
+        while count + batch.num_rows >= ROW_GROUP:
+            yield pa.concat_batches([*held, batch.slice(0, ROW_GROUP - count)])
+            batch = batch.slice(ROW_GROUP - count)
+            held, count = [], 0
+        held.append(batch)
+        count += batch.num_rows
+    if count:
+        yield pa.concat_batches(held)
 
 
 def sha256(path: Path) -> str:
@@ -259,16 +276,29 @@ def duck() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def sorted_union(lake: Lake, sealed: str, late: pa.Table) -> pa.Table:
-    """A sealed file and readings that came after it, in the order of a file; absent numbers are NULL."""
-    names = ", ".join(READING_COLUMNS)
-    duck().register("late", late)
-    try:
-        with Source(lake, [sealed]) as rows:
-            sql = f"SELECT {names} FROM {rows} UNION ALL SELECT {names} FROM late ORDER BY series, kind, ts, ver"
-            return _readings(sql, [])
-    finally:
-        duck().unregister("late")
+def merged(lake: Lake, file: str, late: pa.Table) -> Iterator[pa.RecordBatch]:
+    """A sealed file and readings that came after it (in the order of a file, absent numbers NULL), in that order.
+
+    One row group at a time: a file may be larger than the memory.
+    """
+    for group in groups(lake, file, READING_COLUMNS):
+        rows = group.cast(columns.READING_SCHEMA)
+        before = _count_until(late, rows.slice(rows.num_rows - 1))
+        if before:
+            both = pa.concat_tables([rows, late.slice(0, before)])
+            rows, late = both.sort_by([(name, "ascending") for name in KEY]), late.slice(before)
+        yield from rows.combine_chunks().to_batches()
+    yield from late.to_batches()
+
+
+def _count_until(late: pa.Table, last: pa.Table) -> int:
+    """How many of the rows do not lie behind this one."""
+    behind, same = np.zeros(late.num_rows, bool), np.ones(late.num_rows, bool)
+    for name in KEY:
+        mine, limit = late[name].to_numpy(), last[name][0].as_py()
+        behind |= same & (mine > limit)
+        same &= mine == limit
+    return int(np.count_nonzero(~behind))
 
 
 def _readings(sql: str, arguments: list[Any]) -> pa.Table:

@@ -153,9 +153,12 @@ def _sealed(db: Database, lake: Lake, keys: list[Key]) -> dict[Key, Row]:
     found: dict[Key, Row] = {}
     if not keys:
         return found
-    times = np.array([key[2] for key in keys])
-    for start, end, path in db.execute(f"SELECT ts_from, ts_to, path FROM {MANIFEST_IN_FORCE} m"):
-        hit = np.flatnonzero((times >= start) & (times < end))
+    series, times = (np.array([key[at] for key in keys]) for at in (0, 2))
+    for start, end, low, high, path in db.execute(
+        f"SELECT ts_from, ts_to, part, series_to, path FROM {MANIFEST_IN_FORCE} m WHERE ts_from <= ? AND ts_to > ?",
+        (int(times.max()), int(times.min())),
+    ):
+        hit = np.flatnonzero((times >= start) & (times < end) & (series >= low) & (series < high))
         if len(hit):
             columns = zip(*(keys[at] for at in hit.tolist()), strict=True)
             wanted = pa.table(dict(zip(("series", "kind", "ts"), map(list, columns), strict=True)))
@@ -200,4 +203,4 @@ def _mark(db: Database, newest: Newest, times: NDArray[Any], groups: NDArray[Any
 
 
 MANIFEST_IN_FORCE = """(SELECT * FROM manifest newest WHERE generation =
-    (SELECT max(generation) FROM manifest other WHERE other.month = newest.month))"""
+    (SELECT max(generation) FROM manifest other WHERE (other.month, other.part) = (newest.month, newest.part)))"""

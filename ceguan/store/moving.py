@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ceguan.store import history, postgres, sqlite
+from ceguan.store import postgres, sqlite
 from ceguan.store.errors import LedgerError
 from ceguan.store.ledger import writing
 from ceguan.store.schema import BEHIND_ALL
@@ -114,14 +114,15 @@ class Move:
     def _let_months_go(self) -> int:
         """Months sealed since the last look leave here too; their files lie where they lay."""
         here, there = (
-            {row[:2]: row for row in db.execute("SELECT * FROM manifest").fetchall()} for db in (self._old, self._new)
+            {tuple(row[:3]): tuple(row) for row in db.execute("SELECT * FROM manifest")}
+            for db in (self._old, self._new)
         )
         lines = [here[key] for key in sorted(here.keys() - there.keys())]
         if lines:
             with writing(self._new):
-                for month in {line[0] for line in lines}:
-                    self._new.forget((), *history.month_span(month))
                 self._write(LAST, lines)
+                for _, low, _, start, end, high, *_ in lines:
+                    self._new.forget(low, high, start, end)
         return len(lines)
 
     def _differing(self, table: str) -> list[tuple[Any, ...]]:

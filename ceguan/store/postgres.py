@@ -41,6 +41,7 @@ SPEECH: tuple[tuple[str, str], ...] = (
     (r"\bINTEGER\b", "BIGINT"),
     (r"\bREAL\b", "DOUBLE PRECISION"),
     (r"\)\s*WITHOUT ROWID\b", ")"),
+    (r"\bDROP TRIGGER (\w+)", r"DROP FUNCTION \1() CASCADE"),
 )
 _COMPILED = tuple((re.compile(pattern), said) for pattern, said in SPEECH)
 _TRIGGER = re.compile(
@@ -198,9 +199,16 @@ class Connection:
             if own:
                 self.commit()
 
-    def forget(self, keys: Iterable[tuple[int, int]], start: int, end: int) -> None:
-        """The month's partition goes as a whole."""
-        self.execute(f"DROP TABLE IF EXISTS {_partition(start)}")
+    def forget(self, low: int, high: int, start: int, end: int) -> None:
+        """The month's partition goes as a whole once it holds no other series."""
+        part = _partition(start)
+        if self.execute("SELECT to_regclass(?)", (part,)).fetchone() == (None,):
+            return
+        others = f"SELECT EXISTS (SELECT 1 FROM {part} WHERE series < ? OR series >= ?)"
+        if self.execute(others, (low, high)).fetchone() == (True,):
+            self.execute(f"DELETE FROM {part} WHERE series >= ? AND series < ?", (low, high))
+        else:
+            self.execute(f"DROP TABLE {part}")
 
 
 def connect_writer(url: str) -> Connection:
@@ -264,7 +272,7 @@ def _trigger(name: str, verb: str, table: str, when: str | None, message: str) -
     row = "OLD" if verb == "DELETE" else "NEW"
     raised = "RAISE EXCEPTION USING MESSAGE = '" + message + "', ERRCODE = 'integrity_constraint_violation';"
     return f"""
-        CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+        CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN IF {when or "true"} THEN {raised} END IF; RETURN {row}; END $$;
         CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}();
     """

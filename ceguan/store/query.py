@@ -79,7 +79,7 @@ def readings(
     begin, until = int(np.ceil(start)), int(np.ceil(end))
     with snapshot(db):
         known = Known(as_of).of(db)
-        files = _files(db, begin, until)
+        files = _files(db, begin, until, wanted)
         hot = _hot(db, wanted, kind, begin, until, known)
         decided = decisions(db, wanted, kind, begin, until, as_of) if versions == "force" else None
     found = _sorted(hot, history.scan(lake, files, wanted, kind, begin, until, *known) if wanted else hot.slice(0, 0))
@@ -109,7 +109,7 @@ def matrix(
     wanted = np.unique(series[series >= 0])
     with snapshot(db, numbers=True):
         known = Known(as_of).of(db)
-        files = _files(db, start, end)
+        files = _files(db, start, end, wanted)
         hot = _hot_values(db, wanted.tolist(), kind, start, end, known)
         decided = decisions(db, wanted.tolist(), kind, start, end, as_of)
     cells = -((start - end) // step)
@@ -191,15 +191,19 @@ def _latest_then(db: Database, lake: Lake, conditions: str, arguments: Sequence[
         sql = f"SELECT {{columns}} FROM latest WHERE {conditions}{then}"
         still = columns.select(db, columns.READING_SCHEMA, sql, [*arguments, *limits])
         hot = _latest_hot(db, conditions, arguments, known)
-        files = db.execute(f"SELECT ts_to, path FROM {MANIFEST_IN_FORCE} m ORDER BY ts_to DESC").fetchall()
+        sql = f"SELECT ts_to, part, series_to, path FROM {MANIFEST_IN_FORCE} m ORDER BY ts_to DESC, part"
+        files = db.execute(sql).fetchall()
         decided = decisions(db, None, None, None, None, as_of)
     open_keys = set(keys) - set(_keys(still))
     best = dict.fromkeys(open_keys, -FOREVER) | dict(zip(_keys(hot), hot["ts"].to_pylist(), strict=True))
     parts = [still, hot]
-    for ts_to, path in files:
-        asked = sorted(key for key in open_keys if best[key] < ts_to)
-        if not asked:
+    for ts_to, low, high, path in files:
+        older = [key for key in open_keys if best[key] < ts_to]
+        if not older:
             break
+        asked = sorted(key for key in older if low <= key[0] < high)
+        if not asked:
+            continue
         parts.append(history.latest_of(lake, path, asked, *known))
         for key, ts in zip(_keys(parts[-1]), parts[-1]["ts"].to_pylist(), strict=True):
             best[key] = max(best[key], ts)
@@ -553,9 +557,13 @@ def thin(table: pa.Table, points: int, column: str = "value_in_force") -> pa.Tab
     return table.take(pa.array(np.unique(np.concatenate(kept))))
 
 
-def _files(db: Database, start: int, end: int) -> list[str]:
-    sql = f"SELECT path FROM {MANIFEST_IN_FORCE} m WHERE ts_from < ? AND ts_to > ? ORDER BY month"
-    return [path for (path,) in db.execute(sql, (end, start))]
+def _files(db: Database, start: int, end: int, series: Sequence[int] | NDArray[np.int64]) -> list[str]:
+    """Sealed files in force that can hold something of these series, which rise."""
+    sql = f"""SELECT path, part, series_to FROM {MANIFEST_IN_FORCE} m
+              WHERE ts_from < ? AND ts_to > ? ORDER BY month, part"""
+    found = db.execute(sql, (end, start)).fetchall()
+    ends = np.searchsorted(series, [row[1:] for row in found]) if found else ()
+    return [path for (path, *_), (low, high) in zip(found, ends, strict=True) if low < high]
 
 
 def _hot(db: Database, series: Sequence[int], kind: int, start: int, end: int, known: Known) -> pa.Table:

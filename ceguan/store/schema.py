@@ -237,7 +237,30 @@ AGGREGATES = (
     + ";"
 )
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES)
+PARTS = """
+    -- A sealed month lies in files by blocks of series, [part, series_to): of each the newest generation is in force.
+    -- The files that were there before hold every series of their month.
+    DROP TRIGGER reading_only_sealed_deleted;
+    CREATE TABLE manifest_in_parts (
+        month TEXT NOT NULL, part INTEGER NOT NULL, generation INTEGER NOT NULL,
+        ts_from INTEGER NOT NULL, ts_to INTEGER NOT NULL,      -- the month in Beijing time, as [from, to)
+        series_to INTEGER NOT NULL,
+        path TEXT NOT NULL, rows INTEGER NOT NULL, bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+        sealed_at REAL NOT NULL,
+        PRIMARY KEY (month, part, generation)
+    ) WITHOUT ROWID;
+    INSERT INTO manifest_in_parts
+        SELECT month, 0, generation, ts_from, ts_to, 4611686018427387904, path, rows, bytes, sha256, sealed_at
+        FROM manifest;
+    DROP TABLE manifest;
+    ALTER TABLE manifest_in_parts RENAME TO manifest;
+    CREATE TRIGGER reading_only_sealed_deleted BEFORE DELETE ON reading
+    WHEN NOT EXISTS (SELECT 1 FROM manifest m WHERE OLD.ts >= m.ts_from AND OLD.ts < m.ts_to
+                     AND OLD.series >= m.part AND OLD.series < m.series_to)
+    BEGIN SELECT RAISE(ABORT, 'reading: only rows of a sealed month may leave the ledger'); END;
+""" + _append_only("manifest")
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES, PARTS)
 
 
 class TooNewError(sqlite3.DatabaseError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,9 @@ class Connection(sqlite3.Connection):
         while rows := cursor.fetchmany(size):
             yield rows
 
-    def forget(self, keys: Iterable[tuple[int, int]], start: int, end: int) -> None:
+    def forget(self, low: int, high: int, start: int, end: int) -> None:
+        """Series and kind by series and kind: the primary key leads to them."""
+        keys = self.execute("SELECT series, kind FROM latest WHERE series >= ? AND series < ?", (low, high)).fetchall()
         self.executemany(
             "DELETE FROM reading WHERE series = ? AND kind = ? AND ts >= ? AND ts < ?",
             [(*key, start, end) for key in keys],

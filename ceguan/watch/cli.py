@@ -116,15 +116,14 @@ class Loop:
         return report
 
     def _seal(self, now: float) -> None:
-        """Seal one month that has become old enough, then look again at the next step; else once an hour."""
+        """Seal one file of a month that has become old enough, then look again at the next step; else once an hour."""
         if time.monotonic() - self._sealed_at < SEAL_SECONDS and self._sealed_at:
             return
-        months = self._clockwork.store.months_due(now, int(self._settings.hot_days))
-        if not months:
+        path = self._clockwork.store.seal_due(now, int(self._settings.hot_days))
+        if path is None:
             self._sealed_at = time.monotonic()
             return
-        path = self._clockwork.store.seal(months[0], now)
-        log.info("已封存 %s：%s", months[0], path)
+        log.info("已封存 %s", path)
 
     def _beside(self, what: str, work: Callable[[], object], every: float) -> None:
         """Work in a thread of its own: neither a slow mail server nor hashing may hold up the ledger."""

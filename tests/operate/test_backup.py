@@ -174,7 +174,7 @@ def test_sealed_history_is_in_a_backup_and_a_file_left_from_a_crash_is_not(world
     copy, elsewhere = tmp_path_factory.mktemp("backup"), tmp_path_factory.mktemp("restored")
     send(world, 0, 3)
     world.step(time.time())
-    sealed = world.clockwork.store.seal("2026-03", time.time())
+    (sealed,) = world.clockwork.store.seal("2026-03", time.time())
     left = sealed.with_name("2026-04.g001.parquet")
     for content in ("half", "written anew"):
         left.write_text(content)

@@ -23,7 +23,8 @@ def grown(store: Store) -> Path:
         for at in (10.0, 20.0):
             batch.add_decision(Decision(1, 2, MARCH, MARCH + HOUR, "keep", "李审核", at, "复核", 7))
         batch.move({0: [record.after for record in store.arrivals()][-1]})
-    return store.seal("2026-03", 2.0)
+    (path,) = store.seal("2026-03", 2.0)
+    return path
 
 
 def test_a_ledger_that_holds_has_no_breaks(store: Store) -> None:

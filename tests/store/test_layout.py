@@ -137,15 +137,15 @@ def test_a_month_sealed_in_the_older_layout_is_read_beside_the_others_and_sealed
     expected = whole()
     with monkeypatch.context() as patch:
         patch.setattr(history, "_write_unfinished", as_before)
-        old = store.seal("2026-03", 1.0)
-    new = store.seal("2026-04", 1.0)
+        (old,) = store.seal("2026-03", 1.0)
+    (new,) = store.seal("2026-04", 1.0)
     assert (layout.form_of(old).packed, layout.form_of(new).packed) == (False, True)
     np.testing.assert_equal(whole().to_pydict(), expected.to_pydict())
     matrix = store.matrix([[1, 2]], 2, MARCH, april + 5 * HOUR).values
     assert (matrix[0, 4, 1], matrix[0, -1, 0]) == (2.4, 1.4)
     assert add(store, given[0], reading(2, MARCH, 9.9))[:2] == (0, 1)
     assert list(store.breaks()) == []
-    again = store.seal("2026-03", 2.0)
+    (again,) = store.seal("2026-03", 2.0)
     assert layout.form_of(again).packed
     assert store.readings([2], 2, MARCH, MARCH + 1)["value"].to_pylist() == [9.9]
     assert whole().num_rows == expected.num_rows + 1

@@ -39,7 +39,7 @@ def test_a_month_begins_at_midnight_in_beijing() -> None:
 def test_sealing_moves_a_month_and_changes_no_answer(store: Store) -> None:
     add(store, *(reading(series, MARCH + i * 6 * HOUR, i if i % 7 else NAN) for series in (1, 2) for i in range(200)))
     before = [store.readings([1, 2], 2, 0, 1 << 40, versions=versions) for versions in ("force", "all")]
-    path = store.seal("2026-03", 1.0)
+    (path,) = store.seal("2026-03", 1.0)
     after = [store.readings([1, 2], 2, 0, 1 << 40, versions=versions) for versions in ("force", "all")]
     assert hot_rows(store) == 2 * (200 - 31 * 4)
     for one, other in zip(before, after, strict=True):
@@ -62,9 +62,9 @@ def test_late_data_of_a_sealed_month_are_versions_of_what_is_sealed(store: Store
 
 def test_sealing_again_takes_up_late_data_and_keeps_the_older_file(store: Store) -> None:
     add(store, reading(1, MARCH, 5.0), reading(2, MARCH, 1.0))
-    first = store.seal("2026-03", 1.0)
+    (first,) = store.seal("2026-03", 1.0)
     add(store, reading(1, MARCH, 6.0), reading(3, MARCH, 2.0))
-    second = store.seal("2026-03", 2.0)
+    (second,) = store.seal("2026-03", 2.0)
     assert first.exists()
     assert second.name == "2026-03.g002.parquet"
     assert hot_rows(store) == 0
