@@ -41,7 +41,7 @@ SPEECH: tuple[tuple[str, str], ...] = (
     (r"\bINTEGER\b", "BIGINT"),
     (r"\bREAL\b", "DOUBLE PRECISION"),
     (r"\)\s*WITHOUT ROWID\b", ")"),
-    (r"\bDROP TRIGGER (\w+)", r"DROP FUNCTION \1() CASCADE"),
+    (r"\bDROP TRIGGER (\w+)(?=;)", r"DROP FUNCTION \1() CASCADE"),
 )
 _COMPILED = tuple((re.compile(pattern), said) for pattern, said in SPEECH)
 _TRIGGER = re.compile(
@@ -204,8 +204,8 @@ class Connection:
         part = _partition(start)
         if self.execute("SELECT to_regclass(?)", (part,)).fetchone() == (None,):
             return
-        others = f"SELECT EXISTS (SELECT 1 FROM {part} WHERE series < ? OR series >= ?)"
-        if self.execute(others, (low, high)).fetchone() == (True,):
+        others = (f"EXISTS (SELECT 1 FROM {part} WHERE series {where} ?)" for where in ("<", ">="))  # each by the index
+        if self.execute(f"SELECT {' OR '.join(others)}", (low, high)).fetchone() == (True,):
             self.execute(f"DELETE FROM {part} WHERE series >= ? AND series < ?", (low, high))
         else:
             self.execute(f"DROP TABLE {part}")

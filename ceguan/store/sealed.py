@@ -27,6 +27,13 @@ BATCH_ROWS = 100_000
 AGAIN_ROWS = 100_000
 AGAIN_SECONDS = 86400
 """A sealed block is sealed again for so many late rows at once, for fewer a day after the last time."""
+BEHIND_ALL = 1 << 62
+"""No series has so high a number."""
+
+
+HOT = """latest l CROSS JOIN reading r USING (series, kind)
+    WHERE l.series >= ? AND r.series >= ? AND l.series < ? AND r.series < ? AND r.ts >= ? AND r.ts < ?"""
+"""The ledger's rows of a block: SQLite goes by the series of `latest`, PostgreSQL by those of `reading`."""
 
 
 class Block(NamedTuple):
@@ -90,10 +97,14 @@ def _holding(db: Database, month: str, size: int) -> list[Block]:
 
 def _first(db: Database, month: str, low: int) -> int | None:
     """The first series from `low` on that has hot rows of the month."""
-    sql = """SELECT l.series FROM latest l CROSS JOIN reading r USING (series, kind)
-             WHERE l.series >= ? AND r.ts >= ? AND r.ts < ? ORDER BY l.series LIMIT 1"""
-    row = db.execute(sql, (low, *history.month_span(month))).fetchone()
+    sql = f"SELECT l.series FROM {HOT} ORDER BY l.series LIMIT 1"
+    row = db.execute(sql, _limits(month, low, BEHIND_ALL)).fetchone()
     return row and int(row[0])
+
+
+def _limits(month: str, low: int, high: int) -> tuple[int, ...]:
+    """Arguments of HOT."""
+    return (low, low, high, high, *history.month_span(month))
 
 
 def _block_of(series: int, sealed: list[Block], size: int) -> Block:
@@ -133,18 +144,14 @@ def _hand_over(db: Database, month: str, block: Block, path: Path, now: float) -
 
 def _has_rows(db: Database, month: str, block: Block, enough: int) -> bool:
     """Whether the ledger holds at least so many rows of the block."""
-    sql = """SELECT count(*) FROM (SELECT 1 FROM latest l CROSS JOIN reading r USING (series, kind)
-             WHERE l.series >= ? AND l.series < ? AND r.ts >= ? AND r.ts < ? LIMIT ?) found"""
-    limits = (block.low, block.high, *history.month_span(month), enough)
-    return bool(db.execute(sql, limits).fetchone()[0] >= enough)
+    sql = f"SELECT count(*) FROM (SELECT 1 FROM {HOT} LIMIT ?) found"
+    return bool(db.execute(sql, (*_limits(month, block.low, block.high), enough)).fetchone()[0] >= enough)
 
 
 def _hot_rows(db: Database, month: str, block: Block) -> Iterator[pa.RecordBatch]:
     """The block's rows in the order of the file."""
     sql = f"""SELECT {", ".join(f"r.{name}" for name in READING_COLUMNS)}
-            FROM latest l CROSS JOIN reading r USING (series, kind)
-            WHERE l.series >= ? AND l.series < ? AND r.ts >= ? AND r.ts < ?
-            ORDER BY l.series, l.kind, r.ts, r.ver"""
-    for rows in db.stream(sql, (block.low, block.high, *history.month_span(month)), BATCH_ROWS):
+            FROM {HOT} ORDER BY l.series, l.kind, r.ts, r.ver"""
+    for rows in db.stream(sql, _limits(month, block.low, block.high), BATCH_ROWS):
         for batch in columns.table(columns.READING_SCHEMA, rows).to_batches():
             yield columns.nan_as_absent(batch)

@@ -168,8 +168,13 @@ def test_a_month_sealed_while_it_moves_leaves_there_too(county):
     url = new_database()
     move = Move(county / "readings.db", url)
     move.catch_up()
+    (county / "ceguan.toml").write_text("history_series = 1\n")  # the file of one series, then that of the other
     with Store(county, write=True, database="") as store:
-        store.seal("2026-03", float(T0 + 100 * 86400))
+        assert store.seal_due(float(T0 + 100 * 86400), 40)
+        move.catch_up()
+        with psycopg.connect(url) as link:
+            assert link.execute("SELECT count(*) > 0 FROM ledger.reading").fetchone() == (True,)
+        assert store.seal("2026-03", float(T0 + 100 * 86400))
     move.finish()
     move.close()
     assert all_reads(county, url) == all_reads(county, "")

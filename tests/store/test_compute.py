@@ -52,6 +52,12 @@ def evaluated(store: Store, on: Any = Local(2)) -> dict[str, np.ndarray]:  # noq
     return compute.evaluate(store.parts(PLAN, START, END), PLAN, 2, START, END, on).days
 
 
+def blocks(folder: str, size: int) -> Store:
+    """A store that seals in blocks of so many series."""
+    Path(folder, "ceguan.toml").write_text(f"history_series = {size}\n")
+    return Store(folder, write=True, database="", history="")
+
+
 HOURS = st.integers(0, 4 * 24 - 1)
 SERIES = st.integers(0, 11)
 ACTION = st.sampled_from(["keep", "invalidate", "substitute", "exempt"])
@@ -66,6 +72,7 @@ ACTION = st.sampled_from(["keep", "invalidate", "substitute", "exempt"])
     lifted=st.booleans(),
     decided=st.lists(st.tuples(SERIES, HOURS, st.integers(1, 9 * HOUR), ACTION), max_size=6),
     sealed=st.sampled_from([(), ("2026-03",), ("2026-03", "2026-04")]),
+    size=st.sampled_from([4096, 5, 2]),
 )
 def test_parts_give_the_days_that_reading_and_judging_give(
     rng: int,
@@ -75,9 +82,10 @@ def test_parts_give_the_days_that_reading_and_judging_give(
     lifted: bool,
     decided: list[Any],
     sealed: tuple[str, ...],
+    size: int,
 ) -> None:
     random = np.random.default_rng(rng)
-    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database="", history="") as store:
+    with tempfile.TemporaryDirectory() as folder, blocks(folder, size) as store:
         there = random.random((12, 4 * 24)) < 0.9
         value = random.integers(0, 400, there.shape) / 4
         add(store, *(reading(s, START + h * HOUR, value[s, h]) for s, h in np.argwhere(there).tolist()))

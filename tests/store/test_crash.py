@@ -97,18 +97,21 @@ def test_sealing_killed_at_any_step_loses_nothing_and_can_be_done_again(tmp_path
         assert process.exitcode == -signal.SIGKILL
         assert answers(folder) == before
         with Store(folder, write=True) as store:
-            if store.manifest().num_rows < 2:
-                store.seal("2026-03", 2.0)
+            while store.seal_due(float(MARCH + 400 * 86400), 40):
+                pass
+            assert store.manifest().num_rows == 3 + 2, "three blocks, two of them again"
             assert store.ledger.connection.execute("SELECT count(*) FROM reading").fetchone() == (0,)
         assert answers(folder) == before
 
 
 def sealed_once_and_late(folder: Path) -> list[list[float]]:
-    """A store whose March was sealed and then got late and changed data; returns its answers."""
+    """A store whose March was sealed in three blocks, two of which got late and changed data; returns its answers."""
+    folder.mkdir()
+    (folder / "ceguan.toml").write_text("history_series = 2\n")
     with Store(folder, write=True) as store:
         add(store, *(reading(series, MARCH + i * HOUR, i) for series in range(5) for i in range(50)))
         store.seal("2026-03", 1.0)
-        add(store, *(reading(2, MARCH + i * HOUR, i + 0.5) for i in range(45, 55)))
+        add(store, *(reading(s, MARCH + i * HOUR, i + 0.5) for s in (2, 4) for i in range(45, 55)))
     return answers(folder)
 
 

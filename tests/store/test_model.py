@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,16 +79,23 @@ def rows(table: Any, value: str) -> list[tuple[Any, ...]]:
 
 
 def check(steps: list[Any], database: str) -> None:
+    """Sealed in blocks of two series."""
     naive = Naive()
-    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database=database) as store:
-        for now, step in enumerate(steps):
-            apply(store, naive, step, now)
-        span = ([1, 2, 3], 2, MARCH, APRIL + 2 * HOUR)
-        np.testing.assert_equal(rows(store.readings(*span, versions="all"), "value"), naive.all())
-        for as_of in range(len(steps)):
-            np.testing.assert_equal(rows(store.readings(*span, as_of=as_of), "value_in_force"), naive.force(as_of))
-        newest = {key: row for row in naive.force(len(steps)) for key in [row[0]]}
-        np.testing.assert_equal(rows(store.latest(), "value_in_force"), sorted(newest.values()))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "ceguan.toml").write_text("history_series = 2\n")
+        with Store(folder, write=True, database=database) as store:
+            check_in(store, naive, steps)
+
+
+def check_in(store: Store, naive: Naive, steps: list[Any]) -> None:
+    for now, step in enumerate(steps):
+        apply(store, naive, step, now)
+    span = ([1, 2, 3], 2, MARCH, APRIL + 2 * HOUR)
+    np.testing.assert_equal(rows(store.readings(*span, versions="all"), "value"), naive.all())
+    for as_of in range(len(steps)):
+        np.testing.assert_equal(rows(store.readings(*span, as_of=as_of), "value_in_force"), naive.force(as_of))
+    newest = {key: row for row in naive.force(len(steps)) for key in [row[0]]}
+    np.testing.assert_equal(rows(store.latest(), "value_in_force"), sorted(newest.values()))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
