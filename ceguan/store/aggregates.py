@@ -4,10 +4,10 @@ Hours come of readings, days of hours, months of days; sums are added in the ord
 from scratch gives the same to the last bit, whatever was kept. They describe (charts, completeness, exports); what a
 statute calls a mean, with its rules of validity, `science` computes and verdicts hold.
 
-Kept are days and months; hours only of real-time and minute readings, and only while their month is not sealed: they
-leave the ledger with their readings and are computed from them when asked for. A day that is marked (`stale`) is
-computed when asked for, too, so that no read is ever behind; `settle` computes marked days that are over, and keeps
-them.
+Kept are days and months; hours only of real-time and minute readings, and only until the first file of their month is
+sealed: they leave the ledger with its readings and are computed from the readings when asked for. A day that is marked
+(`stale`) is computed when asked for, too, so that no read is ever behind; `settle` computes marked days that are over,
+and keeps them.
 """
 
 from __future__ import annotations
@@ -458,7 +458,7 @@ def _go_back(db: Database) -> int:
 
 
 def leave(db: Database, keys: Iterable[tuple[int, int]], start: int, end: int) -> None:
-    """Hours of a month that is sealed leave with their readings."""
+    """Hours of a month leave when its first file is sealed: from then on they are computed from the readings."""
     db.executemany(
         "DELETE FROM aggregate WHERE series = ? AND kind = ? AND period = ? AND ts >= ? AND ts < ?",
         [(*key, int(Period.HOUR), start, end) for key in keys if key[1] in HOURS_KEPT],

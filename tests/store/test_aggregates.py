@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,7 @@ def apply(store: Store, step: Any, now: int) -> None:
 
 def play(steps: list[Any], database: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "ceguan.toml").write_text("history_series = 1\n")
         store = Store(folder, write=True, database=database, history="")
         for now, step in enumerate(steps):
             if step == ("restart",):
