@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ceguan.store import history, stale
 from ceguan.store.database import Database
 from ceguan.store.lake import Lake
+from ceguan.store.present import Present
 from ceguan.words import READING_COLUMNS
 
 Key = tuple[int, int, int]
@@ -37,12 +38,13 @@ class Added(NamedTuple):
 
 
 class Newest:
-    """Newest time of each (series, kind), the last stamp in `latest`, the day of each marked as stale last: what the
-    one writer need not ask, or say, again."""
+    """Newest time of each (series, kind), the last stamp in `latest`, the day of each marked as stale last, the times
+    in sealed files: what the one writer need not ask, or say, again."""
 
     def __init__(self, db: Database) -> None:
         self.times: dict[tuple[int, int], int] = {}
         self.marked: dict[tuple[int, int], int] = {}
+        self.sealed = Present()
         self.stamp = 0
         for series, kind, ts, stamp in db.execute("SELECT series, kind, ts, stamp FROM latest"):
             self.times[series, kind] = ts
@@ -83,7 +85,7 @@ def take_in(db: Database, lake: Lake, newest: Newest, columns: list[NDArray[Any]
     doubtful = np.flatnonzero(~surely)
     changed: list[Row] = []
     if len(doubtful):
-        fate, versions = _compare(db, lake, _rows(columns, doubtful))
+        fate, versions = _compare(db, lake, newest.sealed, _rows(columns, doubtful))
         fates[order[doubtful]], columns[3][doubtful] = fate, versions
         surely[doubtful] = fate != SAME
         changed = _rows(columns, doubtful[fate == CHANGED])
@@ -130,13 +132,13 @@ def _rows(columns: list[NDArray[Any]], at: NDArray[Any]) -> list[Row]:
     return list(zip(*(cell.tolist() for cell in cells), strict=True))
 
 
-def _compare(db: Database, lake: Lake, rows: list[Row]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
+def _compare(db: Database, lake: Lake, present: Present, rows: list[Row]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
     """Fate and version of each of the rows (sorted by key), going through them in their order."""
     wanted = list(dict.fromkeys(row[:3] for row in rows))
     current: dict[Key, Row] = {
         (row[0], row[1], row[2]): tuple(row) for row in db.versions(wanted)
     }  # ascending: the newest one stays
-    current |= _sealed(db, lake, [key for key in wanted if key not in current])
+    current |= _sealed(db, lake, present, [key for key in wanted if key not in current])
     fates, versions = np.zeros(len(rows), np.int8), np.zeros(len(rows), np.int64)
     for at, row in enumerate(rows):
         known = current.get(row[:3])
@@ -148,17 +150,19 @@ def _compare(db: Database, lake: Lake, rows: list[Row]) -> tuple[NDArray[np.int8
     return fates, versions
 
 
-def _sealed(db: Database, lake: Lake, keys: list[Key]) -> dict[Key, Row]:
+def _sealed(db: Database, lake: Lake, present: Present, keys: list[Key]) -> dict[Key, Row]:
     """Newest sealed version of those of the keys that are sealed."""
     found: dict[Key, Row] = {}
     if not keys:
         return found
-    series, times = (np.array([key[at] for key in keys]) for at in (0, 2))
+    series, kind, times = np.array(keys, np.int64).T
     for start, end, low, high, path in db.execute(
         f"SELECT ts_from, ts_to, part, series_to, path FROM {MANIFEST_IN_FORCE} m WHERE ts_from <= ? AND ts_to > ?",
         (int(times.max()), int(times.min())),
     ):
         hit = np.flatnonzero((times >= start) & (times < end) & (series >= low) & (series < high))
+        if len(hit):
+            hit = hit[present.hold(lake, path, start, series[hit], kind[hit], times[hit])]
         if len(hit):
             columns = zip(*(keys[at] for at in hit.tolist()), strict=True)
             wanted = pa.table(dict(zip(("series", "kind", "ts"), map(list, columns), strict=True)))

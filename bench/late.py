@@ -1,0 +1,80 @@
+"""What late readings of a sealed month cost beside fresh ones: the first look at the file, and every batch after it.
+
+python bench/late.py [--series 2000] [--rows 4464]
+
+The batches are interleaved and count in processor time; what is told is their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from ceguan.store import Store
+
+MARCH, DAY = 1772294400, 86400  # 2026-03-01 00:00 in Beijing
+BATCH, ROUNDS = 500, 15
+
+
+def columns(rng: Any, series: Any, ts: Any) -> list[Any]:
+    """Minute readings."""
+    count = len(series)
+    nothing = [np.full(count, np.nan)] * 4
+    value = rng.normal(20, 3, count).round(3)
+    flag = np.full(count, "N", object)
+    whole = np.zeros(count, np.int64)
+    return [series, whole + 1, ts, whole, value, *nothing, flag, ts + 70, np.arange(count)]
+
+
+def busy(store: Store, rows: list[Any]) -> float:
+    """Milliseconds of processor for one batch."""
+    used = time.process_time()
+    with store.ledger.batch() as batch:
+        batch.add_readings(rows)
+    return (time.process_time() - used) * 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--series", type=int, default=2000)
+    parser.add_argument("--rows", type=int, default=4464)
+    given = parser.parse_args()
+    rng, step = np.random.default_rng(3), 31 * DAY // given.rows
+    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database="", history="") as store:
+        grid = MARCH + np.arange(given.rows) * step
+        for low in range(0, given.series, 200):
+            series = np.repeat(np.arange(low, min(low + 200, given.series)), given.rows)
+            busy(store, columns(rng, series, np.tile(grid, len(series) // given.rows)))
+        store.seal("2026-03", MARCH)
+        whats = ("fresh", "late, new", "late, sent before", "late, sent before by one device")
+        took: dict[str, list[float]] = {what: [] for what in whats}
+        for number in range(ROUNDS):
+            some = np.sort(rng.choice(given.series, BATCH, replace=False))
+            between = rng.choice(grid, BATCH) + 1 + number
+            times = {"fresh": np.full(BATCH, MARCH + 40 * DAY + number * 60), "late, new": between}
+            for what, ts in (times | {"late, sent before": rng.choice(grid, BATCH)}).items():
+                took[what].append(busy(store, columns(rng, some, ts)))
+            first, begin = rng.integers(given.series - 10), rng.integers(given.rows - BATCH // 10)
+            series = np.repeat(np.arange(first, first + 10), BATCH // 10)
+            took[whats[-1]].append(busy(store, columns(rng, series, np.tile(grid[begin : begin + BATCH // 10], 10))))
+        fresh = float(np.median(took["fresh"][1:]))
+        rows = given.series * given.rows
+        for what, each in took.items():
+            middle = float(np.median(each[1:]))
+            said = f"batch of {BATCH} readings all over a sealed month of {rows} rows; {middle / fresh:.2f} × fresh; "
+            said += f"the first took {each[0]:.0f} ms; p50 of {ROUNDS - 1}, processor time"
+            print(json.dumps({"name": f"taken in: {what}", "value": round(middle, 1), "unit": "ms", "conditions": said},
+                             ensure_ascii=False), flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
