@@ -27,10 +27,8 @@ BATCH_ROWS = 100_000
 AGAIN_ROWS = 100_000
 AGAIN_SECONDS = 86400
 """A sealed block is sealed again for so many late rows at once, for fewer a day after the last time."""
-BEHIND_ALL = 1 << 62
+BEHIND_SERIES = 1 << 62
 """No series has so high a number."""
-
-
 HOT = """latest l CROSS JOIN reading r USING (series, kind)
     WHERE l.series >= ? AND r.series >= ? AND l.series < ? AND r.series < ? AND r.ts >= ? AND r.ts < ?"""
 """The ledger's rows of a block: SQLite goes by the series of `latest`, PostgreSQL by those of `reading`."""
@@ -98,7 +96,7 @@ def _holding(db: Database, month: str, size: int) -> list[Block]:
 def _first(db: Database, month: str, low: int) -> int | None:
     """The first series from `low` on that has hot rows of the month."""
     sql = f"SELECT l.series FROM {HOT} ORDER BY l.series LIMIT 1"
-    row = db.execute(sql, _limits(month, low, BEHIND_ALL)).fetchone()
+    row = db.execute(sql, _limits(month, low, BEHIND_SERIES)).fetchone()
     return row and int(row[0])
 
 
