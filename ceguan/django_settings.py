@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from ceguan import settings as _settings
+from ceguan.once import once
 from ceguan.settings import SUPERSEDED
 
 CEGUAN = _settings.load()
@@ -21,17 +21,10 @@ BASE = Path(__file__).parent
 def _secret_key() -> str:
     """The installation's own key, made once in the data folder, readable by its owner only."""
     path = CEGUAN.folder / "secret.key"
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:  # another process was quicker
-            return path.read_text()
-        with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(50))
-        return path.read_text()
+    key = once(path, lambda: secrets.token_urlsafe(50))
+    if not key:
+        raise ImproperlyConfigured(f"{path} 是空的：请从备份取回，平台加密保存的设备密钥只有它能打开")
+    return key
 
 
 SECRET_KEY = _secret_key()

@@ -32,6 +32,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from ceguan.store.refusals import refusal
 from ceguan.words import FrameRef
 
 log = logging.getLogger(__name__)
@@ -370,7 +371,8 @@ class ArchiveWriter:
         if self._file >= 0:
             with suppress(OSError):
                 os.ftruncate(self._file, self._durable)
-        raise ArchiveError(f"归档流 {self.stream} 写盘失败:{error.strerror};上次同步之后的记录未保存") from error
+        cause = refusal(error) or error.strerror
+        raise ArchiveError(f"归档流 {self.stream} 写盘失败:{cause};上次同步之后的记录未保存") from error
 
 
 def whole_record(record: Record) -> bytes:

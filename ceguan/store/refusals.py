@@ -22,7 +22,7 @@ SQLITE = {
     sqlite3.SQLITE_FULL: "磁盘已满",
     sqlite3.SQLITE_READONLY: "数据库文件是只读的",
     sqlite3.SQLITE_CANTOPEN: "打不开数据库文件（目录不存在、只读或没有权限）",
-    sqlite3.SQLITE_IOERR: "数据库文件读写出错（磁盘已满或损坏）",
+    sqlite3.SQLITE_IOERR: "数据库文件读写出错（磁盘已满、变成只读或损坏）",
     sqlite3.SQLITE_BUSY: "数据库正由另一进程写入，等了太久",
     sqlite3.SQLITE_CORRUPT: "数据库文件已损坏，须从备份恢复",
     sqlite3.SQLITE_NOTADB: "数据库文件已损坏，须从备份恢复",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import json
 import logging
@@ -43,6 +44,7 @@ from nats.js.errors import (
 from nats.js.kv import KeyValue
 
 from ceguan import pulse
+from ceguan.once import once
 from ceguan.settings import Settings
 from ceguan.store import archive
 from ceguan.store.archive import Position
@@ -130,12 +132,7 @@ async def prepare(values: Settings, link: nats.NATS) -> tuple[JetStreamContext, 
 
 def token_of(folder: Path) -> str:
     """What tells this archive from another one that would use the same stream numbers; made once."""
-    path = folder / TOKEN
-    with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii") as file:
-        file.write(secrets.token_hex(8))
-        file.flush()
-        os.fsync(file.fileno())
-    return path.read_text(encoding="ascii").strip()
+    return once(folder / TOKEN, lambda: secrets.token_hex(8)).strip()
 
 
 def next_piece(
@@ -287,8 +284,8 @@ class Collector:
         with open(path, "r+b" if path.exists() else "xb") as file:
             if known and os.pread(file.fileno(), min(known, len(piece.data)), piece.offset) != piece.data[:known]:
                 raise RelayError(f"归档流 {piece.stream} 段 {piece.segment} 偏移 {piece.offset}：与已收到的字节不同")
-            if known < len(piece.data):
-                os.pwrite(file.fileno(), piece.data[known:], size)
+            if known < len(piece.data) and os.pwrite(file.fileno(), piece.data[known:], size) < len(piece.data) - known:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))  # the rest of it comes again
         replica.dirty[piece.segment] = path
 
     def _seal(self, replica: _Replica, piece: Piece, path: Path) -> None:
@@ -300,6 +297,7 @@ class Collector:
         if digest != line.sha256:
             raise RelayError(f"归档流 {piece.stream} 段 {piece.segment}：收到的字节与封存的哈希不符")
         self.sync()
+        archive.sealed_segments(self.folder, piece.stream, repair=True)  # a full disk may have cut the last line short
         with open(replica.home / "segments.jsonl", "a", encoding="utf-8") as out:
             out.write(json.dumps(line._asdict()) + "\n")
             out.flush()
@@ -338,13 +336,16 @@ class Collector:
             home.mkdir(parents=True, exist_ok=True)
             lock = archive.take_lock(home, stream)
             path = home / TOKEN
-            if not path.exists():
-                if archive.segments(home):
-                    os.close(lock)
-                    raise RelayError(f"归档流 {stream} 是本机自己的：请改网关的设置 gateway_stream_base")
-                path.write_text(token, encoding="ascii")
-            sealed = {line.segment for line in archive.sealed_segments(self.folder, stream, repair=True)}
-            self._replicas[stream] = _Replica(home, lock, path.read_text(encoding="ascii").strip(), sealed)
+            if not path.exists() and archive.segments(home):
+                os.close(lock)
+                raise RelayError(f"归档流 {stream} 是本机自己的：请改网关的设置 gateway_stream_base")
+            try:
+                known = once(path, lambda: token).strip()
+                sealed = {line.segment for line in archive.sealed_segments(self.folder, stream, repair=True)}
+            except OSError:
+                os.close(lock)
+                raise
+            self._replicas[stream] = _Replica(home, lock, known, sealed)
         replica = self._replicas[stream]
         if replica.token != token:
             raise RelayError(f"归档流 {stream} 有两台网关在用：请改其中一台的设置 gateway_stream_base")
@@ -493,11 +494,28 @@ class _Teller:
 
 
 async def _take_in(collector: Collector, inbox: Any) -> int:
-    """One fetch: written, synced, acknowledged; returns its bytes. What came too early is asked for again."""
+    """One fetch: written, synced, acknowledged; returns its bytes. What came too early, and all when the disk refuses,
+    is asked for again."""
     try:
         messages = await inbox.fetch(FETCH, timeout=1)
     except TimeoutError:
         return 0
+    try:
+        good, early = _written(collector, messages)
+        await asyncio.to_thread(collector.sync)
+    except OSError:
+        for message in messages:
+            await message.nak(delay=PAUSE_SECONDS)
+        raise
+    for message in good:
+        await message.ack()
+    for message in early:
+        await message.nak(delay=PAUSE_SECONDS)
+    return sum(len(message.data) for message in good)
+
+
+def _written(collector: Collector, messages: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Those whose piece is at its place, and those that came too early."""
     good, early = [], []
     for message in messages:
         headers = message.headers
@@ -509,12 +527,7 @@ async def _take_in(collector: Collector, inbox: Any) -> int:
             early.append(message)
         else:
             good.append(message)
-    await asyncio.to_thread(collector.sync)
-    for message in good:
-        await message.ack()
-    for message in early:
-        await message.nak(delay=PAUSE_SECONDS)
-    return sum(len(message.data) for message in good)
+    return good, early
 
 
 async def _linked(values: Settings, name: str, heart: _Heart, stop: asyncio.Event) -> Linked | None:

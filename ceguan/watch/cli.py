@@ -97,7 +97,7 @@ class Loop:
         for thread in beside:
             thread.join(timeout=10)
         self._heartbeat.end()
-        return int(self._falls > 0)
+        return int(once and self._falls > 0)
 
     def _step(self) -> Report | None:
         now = clock.now()

@@ -10,6 +10,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ceguan import settings
 from ceguan.intake.hj212 import gateway
@@ -21,8 +22,13 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(PRELOAD)
 
 
-def run(port: int, stream: int, segment_bytes: int, descriptors: int, environ: dict[str, str]) -> None:
+def run(
+    port: int, stream: int, segment_bytes: int, descriptors: int, environ: dict[str, str], set_by: Any = None
+) -> None:
     """The body of the gateway's process (forked from a server that has imported everything: it is there at once)."""
+    if set_by is not None:
+        right = time.time
+        time.time = lambda: right() + set_by.value
     os.environ.clear()
     os.environ.update(environ)
     if segment_bytes:
@@ -36,13 +42,14 @@ class Process:
     """The gateway in a process of its own; `environ` are settings (CEGUAN_…).
 
     `stream`: of the archive it writes, `segment_bytes`: of its segments, `descriptors`: how many the process may have;
-    0 for what is usual.
+    0 for what is usual. `clock.value`: by how many seconds its machine's clock is set.
     """
 
     def __init__(self, data: Path, stream: int = 0, segment_bytes: int = 0, descriptors: int = 0, **environ: object):
         self.data, self.port = data, free_port()
+        self.clock = PROCESSES.Value("d", 0.0)
         variables = os.environ | {"CEGUAN_DATA": str(data)} | {key: str(value) for key, value in environ.items()}
-        arguments = (self.port, stream, segment_bytes, descriptors, dict(variables))
+        arguments = (self.port, stream, segment_bytes, descriptors, dict(variables), self.clock)
         self.process = PROCESSES.Process(target=run, args=arguments, daemon=True)
         self.process.start()
         self._await()

@@ -221,6 +221,37 @@ def test_a_disk_that_refuses_gives_no_answer_and_the_gateway_goes_on_when_it_can
         process.kill()
 
 
+def test_a_clock_that_jumps_neither_delays_an_answer_nor_changes_the_order(data):
+    """By hours, back and forth; the connection is not taken for idle. Killed and started again in between."""
+    jumps, process = (0, 7200, -10800, 40 * 86400, -86400, 0), Process(data, CEGUAN_GATEWAY_IDLE_SECONDS=600)
+    frames = []
+    try:
+        device = Device(process.port)
+        for jump in jumps:
+            process.clock.value = jump
+            for _ in range(3):
+                frames.append(device.frame())
+                device.send(frames[-1])
+                assert device.answer().qn == f"2026112408{device.number:07d}"
+            beaten = process.beat()["at"]
+            wait_for(lambda beaten=beaten: process.beat()["at"] != beaten)
+            assert process.beat()["connections"] == 1
+        process.kill()
+        records = process.records()
+        process = Process(data)
+        again = Device(process.port)
+        again.number = device.number
+        frames.append(again.frame())
+        again.send(frames[-1])
+        assert again.answer()
+        assert process.records()[:-1] == records
+    finally:
+        process.kill()
+    assert [record.payload for record in process.records()] == frames
+    said = [record.recv - records[0].recv for record in records[::3]]
+    assert said == pytest.approx(jumps, abs=60), "each with the time that the clock then told"
+
+
 def test_twenty_kills_lose_no_answered_frame(data):
     """Devices send as fast as they are answered; the gateway is killed with -9 at a random moment, again and again."""
     answered: set[tuple[str, str]] = set()

@@ -17,6 +17,7 @@ import pytest
 
 from ceguan.store import ArchiveWriter, RecordKind, archive
 from ceguan.store.relay import Collector, Early, Piece, RelayError, next_piece
+from tests.disk import PAGE, mounted
 from tests.nats import Servers
 
 
@@ -33,14 +34,17 @@ class Machines:
         home = self.gateway if verb == "relay" else self.centre
         self._running[verb] = subprocess.Popen(
             [sys.executable, "-m", "ceguan", verb], env=self._environ | {"CEGUAN_DATA": str(home)},
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.DEVNULL, stderr=self.log(verb).open("a"), text=True,
         )  # fmt: skip
 
-    def end(self, verb: str, number: int = signal.SIGTERM) -> tuple[int, str]:
+    def log(self, verb: str) -> Path:
+        """What it says; not on the disk of its data."""
+        return self.gateway.parent / f"{verb}.log"
+
+    def end(self, verb: str, number: int = signal.SIGTERM) -> int:
         process = self._running.pop(verb)
         process.send_signal(number)
-        _, said = process.communicate(timeout=30)
-        return process.returncode, said
+        return process.wait(timeout=30)
 
     def stop(self) -> None:
         for verb in list(self._running):
@@ -191,6 +195,30 @@ def test_what_was_stored_before_a_node_was_killed_is_still_read(cluster: Servers
 
 
 @pytest.mark.service
+def test_a_full_disk_at_the_centre_is_said_and_every_byte_arrives_once_there_is_room(machines: Machines) -> None:
+    """Again and again it is full in the middle of a piece or of a line of `segments.jsonl`."""
+    machines.centre.mkdir()
+    with mounted(machines.centre, 8) as disk:
+        machines.start("collect")
+        machines.start("relay")
+        chance, said = random.Random(3), 0
+        for turn in range(5):
+            disk.fill(leave=chance.randrange(2, 9) * PAGE)
+            append(machines.gateway, 400, first=400 * turn)
+            deadline = time.monotonic() + 120
+            while machines.log("collect").read_text().count("收集暂停：磁盘已满") == said:
+                assert time.monotonic() < deadline, "nobody said that the disk is full"
+                time.sleep(0.05)
+            disk.relieve()
+            arrived(machines)
+            said = machines.log("collect").read_text().count("收集暂停：磁盘已满")
+        assert machines.end("relay") == machines.end("collect") == 0
+        assert "Traceback" not in machines.log("collect").read_text()
+        kept = [record.payload.split()[1] for record in archive.read(machines.centre / "archive")]
+        assert kept == [str(number).encode() for number in range(2000)]
+
+
+@pytest.mark.service
 def test_without_any_server_the_gateway_goes_on_and_all_arrives_later(tmp_path: Path) -> None:
     servers = Servers(tmp_path / "nats", 1)
     machines = Machines(tmp_path, servers.url, CEGUAN_NATS_REPLICAS=1)
@@ -204,7 +232,7 @@ def test_without_any_server_the_gateway_goes_on_and_all_arrives_later(tmp_path: 
         time.sleep(1)
         servers.start(0)
         arrived(machines)
-        assert machines.end("relay")[0] == machines.end("collect")[0] == 0
+        assert machines.end("relay") == machines.end("collect") == 0
     finally:
         machines.stop()
         servers.stop()
@@ -242,10 +270,8 @@ def test_two_gateways_with_one_stream_number_are_told_apart(machines: Machines, 
     other = Machines(tmp_path / "other", machines._environ["CEGUAN_NATS_URL"], CEGUAN_NATS_REPLICAS=1)
     append(other.gateway, 3)
     other.start("relay")
-    process = other._running.pop("relay")
-    _, said = process.communicate(timeout=180)
-    assert process.returncode == 2
-    assert "归档流 3 已由另一台网关使用" in said
+    assert other._running.pop("relay").wait(timeout=180) == 2
+    assert "归档流 3 已由另一台网关使用" in other.log("relay").read_text()
 
 
 @pytest.mark.service
@@ -266,7 +292,7 @@ def test_both_ends_say_how_they_are_and_the_centre_hears_of_its_gateways(machine
     (relay,) = said(machines.centre, "collect.json")["relays"]
     assert (relay["streams"], relay["gateway"], relay["backlog_bytes"]) == ([3], "never", 0)
     assert relay["acked"]
-    assert machines.end("relay")[0] == machines.end("collect")[0] == 0
+    assert machines.end("relay") == machines.end("collect") == 0
     assert not said(machines.gateway, "relay.json")["running"]
     centre = said(machines.centre, "collect.json")
     assert (centre["running"], centre["problem"], centre["waiting"]) == (False, "", 0)
@@ -284,6 +310,6 @@ def test_told_to_stop_while_no_server_is_there_both_stop(tmp_path: Path) -> None
             stderr = machines._running[verb].stderr
             assert stderr is not None
             assert "NATS" in stderr.readline()
-            assert machines.end(verb)[0] == 0
+            assert machines.end(verb) == 0
     finally:
         machines.stop()

@@ -42,6 +42,7 @@ from ceguan.settings import Settings
 from ceguan.store import ArchiveError, ArchiveWriter, RecordKind, StreamTakenError
 from ceguan.store.archive import origin_bytes
 from ceguan.store.bulk import build
+from ceguan.store.refusals import refusal
 from ceguan.words import FrameRef
 
 log = logging.getLogger(__name__)
@@ -307,7 +308,7 @@ class Gateway:
         try:
             self.writer = ArchiveWriter(self.values.folder / "archive", self.stream)
         except (OSError, ArchiveError) as error:
-            self._problem = str(error)
+            self._problem = refusal(error) or str(error)
             self._loop.call_later(REOPEN_SECONDS, self._reopen)
             return
         log.warning("归档恢复可写，继续接收")
