@@ -61,6 +61,10 @@ class Failing:
     def _mount(self) -> None:
         subprocess.run(["mount", "-o", "loop,errors=remount-ro", self._image, self.folder], check=True)
 
+    def sync(self) -> None:
+        """What anybody has written is on the disk."""
+        subprocess.run(["sync", "-f", self.folder], check=True)
+
     def fail(self) -> None:
         found = subprocess.run(["findmnt", "-no", "SOURCE", self.folder], check=True, capture_output=True, text=True)
         Path(f"/sys/fs/ext4/{Path(found.stdout.strip()).name}/trigger_fs_error").write_text("1")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.service
 
 
 @pytest.fixture
-def disk(tmp_path, tmp_path_factory) -> Iterator[Failing]:
-    with failing(tmp_path, tmp_path_factory.mktemp("image") / "disk.img", 64) as one:
+def disk(tmp_path) -> Iterator[Failing]:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory, failing(tmp_path, Path(memory) / "disk.img", 64) as one:
         yield one
 
 
@@ -80,9 +81,10 @@ def test_nothing_is_acknowledged_on_a_disk_that_has_failed_and_after_its_repair_
                            {"zh": "超标", "occurrence": "1"}, [], 0, 0)  # fmt: skip
     note = f"/inbox/{Finding.objects.get().pk}/note/"
     connections.close_all()
-    os.sync()  # the fixtures copied a database as no platform makes one
+    disk.sync()  # the fixtures copied a database as no platform makes one
     with Running(data, log) as running, Web(data) as web:
         device = Device(running.port, "MNGAS_OUTLET")
+        device.socket.settimeout(60)
         web.sign_in("enforcement")
         assert web.post(note, {"text": "第一条"}).status_code == 302
         os.kill(running.clockwork.pid, signal.SIGSTOP)  # so that it has something to take in when the disk fails
@@ -111,6 +113,7 @@ def test_nothing_is_acknowledged_on_a_disk_that_has_failed_and_after_its_repair_
         web.sign_in("enforcement")
         assert web.post(note, {"text": "第二条"}).status_code == 302
         again = Device(running.port, "MNGAS_OUTLET")
+        again.socket.settimeout(60)
         again.send(unanswered)
         assert again.answer()
         wait_for(lambda: beat(data).get("caught_up") and beat(data)["totals"]["records"] == 21)
