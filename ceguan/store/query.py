@@ -174,16 +174,17 @@ def thinned(
 
 def latest(db: Database, lake: Lake, series: Sequence[int] | None, kind: int | None, as_of: float | None) -> pa.Table:
     """See `Store.latest`."""
-    conditions, arguments = _where(("series", series), ("kind", kind))
     if as_of is not None:
-        return _latest_then(db, lake, conditions, arguments, as_of)
+        return _latest_then(db, lake, series, kind, as_of)
+    conditions, arguments = _where(("series", series), ("kind", kind))
     sql = f"SELECT {{columns}} FROM latest WHERE {conditions} ORDER BY series, kind"
     with snapshot(db):
         return in_force(columns.select(db, columns.READING_SCHEMA, sql, arguments), _latest_decided(db))
 
 
-def _latest_then(db: Database, lake: Lake, conditions: str, arguments: Sequence[Any], as_of: float) -> pa.Table:
+def _latest_then(db: Database, lake: Lake, series: Sequence[int] | None, kind: int | None, as_of: float) -> pa.Table:
     """The newest reading of these series that was known at a moment: back through the ledger, then file by file."""
+    conditions, arguments = _where(("series", series), ("kind", kind))
     with snapshot(db):
         known = Known(as_of).of(db)
         then, limits = known.readings
@@ -193,7 +194,7 @@ def _latest_then(db: Database, lake: Lake, conditions: str, arguments: Sequence[
         hot = _latest_hot(db, conditions, arguments, known)
         sql = f"SELECT ts_to, part, series_to, path FROM {MANIFEST_IN_FORCE} m ORDER BY ts_to DESC, part"
         files = db.execute(sql).fetchall()
-        decided = decisions(db, None, None, None, None, as_of)
+        decided = decisions(db, series, kind, None, None, as_of)
     open_keys = set(keys) - set(_keys(still))
     best = dict.fromkeys(open_keys, -FOREVER) | dict(zip(_keys(hot), hot["ts"].to_pylist(), strict=True))
     parts = [still, hot]
