@@ -37,8 +37,8 @@ _BEIJING = 8 * HOUR
 INTERVALS: dict[int, int] = {Kind.HOUR: HOUR, Kind.DAY: DAY}
 """Seconds that a reading stands for, where its kind says so."""
 HOURS_KEPT = (Kind.RT, Kind.MINUTE)
-SERIES_AT_ONCE = 50
-"""Series of which a month is read at once."""
+READ_AT_ONCE = {True: 10, False: 200}
+"""Series of which up to a month is read at once, by whether their kind is one of HOURS_KEPT: a million readings."""
 
 
 class Cells(NamedTuple):
@@ -311,14 +311,19 @@ def _computed(
 ) -> Cells:
     """From the readings, no more than a month of some series at a time."""
     parts = []
-    for at in range(0, len(series), SERIES_AT_ONCE):
-        some = series[at : at + SERIES_AT_ONCE]
+    for some in _some(series, kind):
         days = [
             _up_to(_hours(db, lake, some, kind, start, end, as_of), min(period, Period.DAY))
             for _, start, end in history.months(low, high)
         ]
         parts.append(_up_to(_together([_NOTHING, *days]), period))
     return _together([_NOTHING, *parts])
+
+
+def _some(series: Sequence[int], kind: int) -> Iterator[Sequence[int]]:
+    size = READ_AT_ONCE[kind in HOURS_KEPT]
+    for at in range(0, len(series), size):
+        yield series[at : at + size]
 
 
 def _up_to(hours: Cells, period: Period) -> Cells:
@@ -344,8 +349,7 @@ def _marked(db: Database, lake: Lake, kind: int, marks: pa.Table) -> Cells:
     parts = [_NOTHING]
     for places in months.values():
         mine, series = days[places], np.unique(marks["series"].to_numpy()[places]).tolist()
-        for at in range(0, len(series), SERIES_AT_ONCE):
-            some = series[at : at + SERIES_AT_ONCE]
+        for some in _some(series, kind):
             hours = _hours(db, lake, some, kind, int(mine.min()), int(mine.max()) + DAY)
             parts.append(_taken(hours, _among((hours.series, np.asarray(day_of(hours.ts))), marks)))
     return _together(parts)
@@ -490,8 +494,7 @@ def differences(db: Database, lake: Lake, month: str | None) -> Iterator[str]:
     for series, kind in db.execute("SELECT series, kind FROM latest ORDER BY kind, series").fetchall():
         keys[kind].append(series)
     for kind, series in keys.items():
-        for at in range(0, len(series), SERIES_AT_ONCE):
-            some = series[at : at + SERIES_AT_ONCE]
+        for some in _some(series, kind):
             extent = _extent(db, some, kind)
             low, high = history.month_span(month) if month else (extent or (0, 0))
             if extent is None or (low, high) == (0, 0):

@@ -53,11 +53,14 @@ def rows(
     now: float,
     as_of: float | None = None,
 ) -> list[dict[str, Any]]:
-    """As `Store.aggregates`, with `completeness` (share of what was due by `now`, None where that is not known) and
-    `reviewed`: "realtime", "reviewed", or "mixed" where people have decided some of the readings."""
+    """As `Store.aggregates`, with `every` (seconds, 0 = not known), `completeness` (share of what was due by `now`,
+    None where that is not known) and `reviewed`: "realtime", "reviewed", or "mixed" where people have decided some of
+    the readings."""
     interval = every(point, one, kind, min(end, now))
     table = store().aggregates([one.id], kind, chosen, start, end, every=interval, now=now, as_of=as_of)
-    return [{**row, "completeness": _share(row), "reviewed": _reviewed(row)} for row in table.to_pylist()]
+    return [
+        {**row, "every": interval, "completeness": _share(row), "reviewed": _reviewed(row)} for row in table.to_pylist()
+    ]
 
 
 def _share(row: dict[str, Any]) -> float | None:

@@ -266,6 +266,6 @@ def completeness(one: Track, now: float) -> float | None:
     present, every = one.readings.num_rows, _every(one.readings)
     if one.days is not None:
         present = sum(row["present"] for row in one.days)
-        every = next((86400 // row["expected"] for row in one.days if row["expected"]), 0)
+        every = one.days[0]["every"] if one.days else 0
     due = (min(one.window.end, now) - one.window.start) / every if every else 0
     return min(1.0, present / due) if due >= 1 else None

@@ -20,6 +20,7 @@ from ceguan.registry import audit
 from ceguan.registry.models import Device, Point, User
 from ceguan.store import Decision, RecordKind, Store, moving
 from ceguan.store.moving import Move
+from ceguan.words import Period
 from tests.postgres import new_database
 from tests.watch.test_clockwork import gas
 from tests.watch.world import HOUR, World, at
@@ -77,6 +78,7 @@ def all_reads(folder: Path, url: str) -> dict[str, object]:
         found[f"flags {kind}"] = store.flags(series, kind, start, end, versions="all")
         found[f"runs {kind}"] = store.quality_runs(series, kind, start, end)
         found[f"gaps {kind}"] = store.gaps(series, kind, start, end)
+        found[f"months {kind}"] = store.aggregates(series, kind, Period.MONTH, start - 31 * 86400, end)
         found[f"times {kind}"] = [column.tolist() for column in store.times(series, kind, start, end)]
     return {name: str(one.to_pylist()) if hasattr(one, "to_pylist") else one for name, one in found.items()}
 

@@ -112,13 +112,17 @@ DECISIONS = st.tuples(
 )  # fmt: skip
 FLAGS = st.tuples(st.just("flag"), st.integers(1, 2), st.sets(st.sampled_from(TIMES)), st.sampled_from([3, 4]))
 STEPS = st.lists(
-    st.one_of(
-        READINGS, READINGS, DECISIONS, FLAGS, st.sampled_from(["2026-03", "2026-04"]),
-        st.tuples(st.just("settle"), st.sampled_from([MARCH + DAY, APRIL, FAR]), st.integers(1, 9)),
-        st.just(("restart",)),
+    st.tuples(
+        st.one_of(
+            READINGS, READINGS, DECISIONS, FLAGS, st.sampled_from(["2026-03", "2026-04"]),
+            st.tuples(st.just("settle"), st.sampled_from([MARCH + DAY, APRIL, FAR]), st.integers(1, 9)),
+            st.just(("restart",)),
+        ),
+        st.booleans(),
     ),
     max_size=12,
 )  # fmt: skip
+"""What happens, and whether everything is kept after it, so that whatever happens next must be marked."""
 
 
 def apply(store: Store, step: Any, now: int) -> None:
@@ -146,13 +150,15 @@ def play(steps: list[Any], database: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "ceguan.toml").write_text("history_series = 1\n")
         store = Store(folder, write=True, database=database, history="")
-        for now, step in enumerate(steps):
+        for now, (step, kept) in enumerate(steps):
             if step == ("restart",):
                 store.close()
                 store = Store(folder, write=True, database=database, history="")
             else:
                 apply(store, step, now)
             check(store)
+            if kept:
+                settle(store)
         with store:
             assert list(store.aggregate_differences()) == []
             settle(store)

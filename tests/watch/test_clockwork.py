@@ -15,7 +15,7 @@ from ceguan.watch import findings
 from ceguan.watch.clockwork import Clockwork
 from ceguan.watch.findings import when
 from ceguan.watch.models import Change, Finding
-from ceguan.words import Kind
+from ceguan.words import Kind, Period
 from tests.watch.world import DAY, HOUR, at, frame, series, values
 
 T0 = at("2026-03-10 08:00")
@@ -68,6 +68,19 @@ def test_a_new_factor_becomes_a_series_only_when_its_unit_was_confirmed(world):
     assert Series.objects.get(factor="a01001").unit == "℃"
     assert not world.clockwork.unconfirmed
     assert values(world.store, series(world.city.points["air"], "a01001")) == [13.0]
+
+
+def test_the_days_that_are_over_are_summed_up_and_a_late_hour_sums_up_its_own_again(world):
+    one = series(world.city.points["air"], "a34004")
+    for hour in (T0, T0 + HOUR, T0 + DAY):
+        world.send("MNAIR", "hour", hour, AIR)
+    assert world.step(T0 + DAY + HOUR + 120).settled == len(AIR)
+    assert world.store.aggregates_kept().marked == len(AIR)  # today
+    world.send("MNAIR", "hour", T0 + 2 * HOUR, {"a34004": 90}, recv=T0 + DAY + 2 * HOUR)
+    assert world.step(T0 + DAY + 2 * HOUR + 120).settled == 1
+    days = world.store.aggregates([one], Kind.HOUR, Period.DAY, T0 - DAY, T0 + 2 * DAY)
+    assert list(zip(*(days[name].to_pylist() for name in ("present", "mean")), strict=True)) == [(3, 50.0), (1, 30.0)]
+    assert list(world.store.aggregate_differences()) == []
 
 
 def test_an_unknown_device_is_held_and_counted_nowhere_until_it_is_adopted(world):
