@@ -57,6 +57,9 @@ class Database(Protocol):
     def versions(self, keys: Sequence[tuple[int, int, int]]) -> Iterator[Row]:
         """All stored versions, ascending, of the readings with these (series, kind, ts)."""
 
+    def newest_verdicts(self, keys: Sequence[tuple[str, int, int]]) -> Iterator[Row]:
+        """`schema.NEWEST_VERDICT` of each (rule, point, ts) that has a verdict."""
+
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """The rows of a query `… WHERE series = ? AND …` for each of the series, in the order given (ascending)."""
 

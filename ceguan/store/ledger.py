@@ -322,7 +322,39 @@ class Batch:
 
         A verdict that says the same, of the same inputs, is a no-op whatever its `made_at`.
         """
-        return [stored for verdict in verdicts if (stored := self._add_verdict(verdict)) is not None]
+        given = [(_verdict_key(verdict), _verdict_content(verdict), verdict) for verdict in verdicts]
+        stored = list(self._news(given))
+        names = "id, point, rule, ts, ver, outcome, value, level, edition, clause, detail, inputs, made_at"
+        self._db.executemany(
+            f"INSERT INTO verdict ({names}) VALUES ({_marks(13)})",
+            [
+                (one.id, one.verdict.point, one.verdict.rule, one.verdict.ts, one.ver, *content, one.verdict.made_at)
+                for one, content in stored
+            ],
+        )
+        latest: dict[tuple[str, int], tuple[int, int]] = {}
+        for one, _ in stored:
+            at = (one.verdict.rule, one.verdict.point)
+            latest[at] = max(latest.get(at, (one.verdict.ts, one.id)), (one.verdict.ts, one.id))
+        self._db.executemany(
+            """INSERT INTO latest_verdict VALUES (?, ?, ?, ?)
+               ON CONFLICT (rule, point) DO UPDATE SET ts = excluded.ts, id = excluded.id
+               WHERE excluded.ts >= latest_verdict.ts""",
+            [(*at, *newest) for at, newest in latest.items()],
+        )
+        return [one for one, _ in stored]
+
+    def _news(self, given: Sequence[tuple[tuple[str, int, int], Row, Verdict]]) -> Iterator[tuple[StoredVerdict, Row]]:
+        """Those that say something new, with their content and their place; ids go on behind the last."""
+        keys = list(dict.fromkeys(key for key, _, _ in given))
+        newest = {tuple(row[:3]): (tuple(row[3:10]), *row[10:]) for row in self._db.newest_verdicts(keys)}
+        last = self._db.execute("SELECT max(id) FROM verdict").fetchone()[0] or 0 if given else 0
+        for key, content, verdict in given:
+            before, previous, ver = newest.get(key, (None, None, -1))
+            if before != content:
+                last += 1
+                newest[key] = (content, last, ver + 1)
+                yield StoredVerdict(verdict, last, ver + 1, previous), content
 
     def move(self, positions: Mapping[int, Position]) -> None:
         """Archive positions up to which everything has been taken in with this batch."""
@@ -493,32 +525,6 @@ class Batch:
                 (*key, run.ts_from, run.ts_to, run.made_at, run.made_at),
             )
 
-    def _add_verdict(self, verdict: Verdict) -> StoredVerdict | None:
-        content = (
-            *(verdict.outcome, None if verdict.value != verdict.value else verdict.value),
-            *(verdict.level, verdict.edition, verdict.clause, _json(verdict.detail), _json(verdict.inputs)),
-        )
-        before = self._db.execute(
-            """SELECT outcome, value, level, edition, clause, detail, inputs, id, ver FROM verdict
-               WHERE rule = ? AND point = ? AND ts = ? ORDER BY ver DESC LIMIT 1""",
-            (verdict.rule, verdict.point, verdict.ts),
-        ).fetchone()
-        if before and before[:7] == content:
-            return None
-        previous, ver = (before[7], before[8] + 1) if before else (None, 0)
-        key = (verdict.point, verdict.rule, verdict.ts, ver)
-        names = "point, rule, ts, ver, outcome, value, level, edition, clause, detail, inputs, made_at"
-        number = self._db.execute(
-            f"INSERT INTO verdict ({names}) VALUES ({_marks(12)}) RETURNING id", (*key, *content, verdict.made_at)
-        ).fetchone()[0]
-        self._db.execute(
-            """INSERT INTO latest_verdict VALUES (?, ?, ?, ?)
-               ON CONFLICT (rule, point) DO UPDATE SET ts = excluded.ts, id = excluded.id
-               WHERE excluded.ts >= latest_verdict.ts""",
-            (verdict.rule, verdict.point, verdict.ts, number),
-        )
-        return StoredVerdict(verdict, int(number), ver, previous)
-
 
 def positions(connection: Database) -> dict[int, Position]:
     found = connection.execute("SELECT stream, segment, offset FROM position")
@@ -581,6 +587,17 @@ def _json(value: Any) -> str:
 
 def _marks(count: int) -> str:
     return ", ".join("?" * count)
+
+
+def _verdict_key(verdict: Verdict) -> tuple[str, int, int]:
+    return verdict.rule, verdict.point, verdict.ts
+
+
+def _verdict_content(verdict: Verdict) -> Row:
+    """What makes a verdict another one: columns `outcome` to `inputs`, as a row gives them back."""
+    value = None if verdict.value != verdict.value else verdict.value
+    said = (verdict.outcome, value, verdict.level, verdict.edition, verdict.clause)
+    return (*said, _json(verdict.detail), _json(verdict.inputs))
 
 
 def take_lock(path: Path) -> int:

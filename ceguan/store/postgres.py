@@ -20,7 +20,7 @@ from psycopg.pq import TransactionStatus
 
 from ceguan.store import history
 from ceguan.store.errors import LedgerTakenError
-from ceguan.store.schema import MIGRATIONS, TooNewError, statements
+from ceguan.store.schema import MIGRATIONS, NEWEST_VERDICT, TooNewError, statements
 
 Row = Sequence[Any]
 Numbers = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -170,6 +170,20 @@ class Connection:
             start, end = history.month_span(month)
             bounds = f"FOR VALUES FROM ({start}) TO ({end})"
             self.execute(f"CREATE TABLE IF NOT EXISTS {_partition(start)} PARTITION OF reading {bounds}")
+
+    def newest_verdicts(self, keys: Sequence[tuple[str, int, int]]) -> Iterator[Row]:
+        """One round trip for all."""
+        if not keys:
+            return iter(())
+        wanted = [list(column) for column in zip(*keys, strict=True)]
+        newest = NEWEST_VERDICT.format("w.rule", "w.point", "w.ts")
+        return iter(
+            self._link.execute(
+                f"""SELECT n.* FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS w (rule, point, ts)
+                    CROSS JOIN LATERAL ({newest}) n""",
+                wanted,
+            )
+        )
 
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """One round trip for all."""

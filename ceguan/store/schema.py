@@ -20,6 +20,8 @@ def _append_only(table: str) -> str:
     )
 
 
+NEWEST_VERDICT = """SELECT rule, point, ts, outcome, value, level, edition, clause, detail, inputs, id, ver
+                    FROM verdict v WHERE v.rule = {} AND v.point = {} AND v.ts = {} ORDER BY v.ver DESC LIMIT 1"""
 FIRST = (
     """
     -- One row per version of a reading, as received. ver 0 first; a re-sent value that differs is a new version.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ceguan.store.schema import MIGRATIONS, migrate
+from ceguan.store.schema import MIGRATIONS, NEWEST_VERDICT, migrate
 from ceguan.words import READING_COLUMNS
 
 Row = Sequence[Any]
@@ -81,6 +81,10 @@ class Connection(sqlite3.Connection):
             """SELECT r.* FROM wanted w CROSS JOIN reading r ON (r.series, r.kind, r.ts) = (w.series, w.kind, w.ts)
                ORDER BY w.rowid, r.ver"""
         )
+
+    def newest_verdicts(self, keys: Sequence[tuple[str, int, int]]) -> Iterator[Row]:
+        sql = NEWEST_VERDICT.format("?", "?", "?")
+        return (row for key in keys if (row := self.execute(sql, key).fetchone()))
 
     def of_each(self, sql: str, series: Sequence[int], arguments: Sequence[Any]) -> Iterator[Row]:
         """Series by series: the primary key gives the order, nothing is sorted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sqlite3
 from pathlib import Path
 
@@ -371,6 +372,23 @@ def test_the_latest_verdict_of_each_point(store: Store) -> None:
     assert store.latest_verdicts("aqi", [2])["value"].to_pylist() == [4.0]
     assert store.verdicts([1, 2], "aqi", MARCH, MARCH + 1)["value"].to_pylist() == [1.0, 4.0]
     assert store.verdicts(rule="other").num_rows == 0
+
+
+def test_many_verdicts_at_once_become_what_they_become_one_by_one(store: Store, tmp_path: Path) -> None:
+    chance = random.Random(7)
+    many = [
+        verdict(float(chance.randint(1, 3)), MARCH + chance.randint(0, 4) * HOUR, chance.randint(1, 3), n)
+        for n in range(200)
+    ]
+    with Store(tmp_path / "one by one", write=True, database="") as other:
+        expected = [stored for one in many for stored in judge(other, one)]
+        assert 50 < len(expected) < 150
+        parts = many[:40], many[40:45], many[45:]
+        assert [stored for part in parts for stored in judge(store, *part)] == expected
+        for all_versions in (True, False):
+            found = [one.verdicts(all_versions=all_versions).to_pylist() for one in (store, other)]
+            assert found[0] == found[1]
+        assert store.latest_verdicts("aqi").to_pylist() == other.latest_verdicts("aqi").to_pylist()
 
 
 # ── intake ────────────────────────────────────────────────────────────────────────────────────────────────────────────
