@@ -67,6 +67,7 @@ SETTINGS = (
     Setting("nats_url", "", "NATS 服务器，逗号分隔（nats://主机:4222）；网关与台账不在同一台机器时用。"),
     Setting("nats_credentials", "", "NATS 凭证文件；留空则不用。"),
     Setting("nats_replicas", 3, "归档字节在 NATS 集群里的份数。"),
+    Setting("nats_monitor_port", 8222, "NATS 服务器的监控端口（http）；ceguan doctor 从那里看是否每次写都落盘。"),
     Setting("nats_keep_days", 7, "NATS 里最多保留这么多天；中心停机更久时网关机器上仍有原件。"),
     Setting("relay_keep_days", -1.0, "中心确认后，网关机器上的归档段再留这么多天即删；-1 为从不删除。"),
     Setting("archive_digest", "sha256", "帧归档见证行的摘要：sha256；sm3+sha256 另加国密 SM3（GB/T 32905-2016）。"),

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,18 @@ def judge(tmp_path, capfd):
         return code, list(csv.DictReader(io.StringIO(out))), err
 
     return go
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """A real cluster: two nodes with a worker each. Its address."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        from ray.cluster_utils import Cluster
+
+        one = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
+        nodes = Cluster(initialize_head=True, head_node_args=one)
+        nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
+        yield nodes.address
+        nodes.shutdown()

@@ -11,7 +11,7 @@ from pathlib import Path
 CONFIG = """
 listen: "127.0.0.1:{client}"
 server_name: "n{number}"
-jetstream {{ store_dir: "{folder}", sync_interval: always }}
+jetstream {{ store_dir: "{folder}", sync_interval: {sync} }}
 """
 CLUSTER = """
 cluster {{ name: "ceguan", listen: "127.0.0.1:{own}", routes: [{routes}] }}
@@ -19,8 +19,9 @@ cluster {{ name: "ceguan", listen: "127.0.0.1:{own}", routes: [{routes}] }}
 
 
 class Servers:
-    def __init__(self, folder: Path, count: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, count: int, sync: str = "always", monitor: int = 0) -> None:
+        """`monitor`: the port on which the first one tells of itself, 0 = none."""
+        self._folder, self._sync, self._monitor = folder, sync, monitor
         self._ports = [free_port() for _ in range(2 * count)]
         self._running: dict[int, subprocess.Popen[bytes]] = {}
         for number in range(count):
@@ -34,7 +35,9 @@ class Servers:
         home = self._folder / f"n{number}"
         home.mkdir(parents=True, exist_ok=True)
         client, own = self._ports[2 * number : 2 * number + 2]
-        text = CONFIG.format(client=client, number=number, folder=home / "store")
+        text = CONFIG.format(client=client, number=number, folder=home / "store", sync=self._sync)
+        if self._monitor and number == 0:
+            text += f'http: "127.0.0.1:{self._monitor}"\n'
         if len(self._ports) > 2:
             routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in self._ports[1::2])
             text += CLUSTER.format(own=own, routes=routes)

@@ -16,10 +16,12 @@ import stat
 import statistics
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from ceguan import operate, settings
 from ceguan.operate import supervise
@@ -39,6 +41,7 @@ SLOW_SYNC, VERY_SLOW_SYNC = 0.010, 0.050
 """Seconds of one fsync: the gateway syncs once for each group, every answer waits for it. Bounds of the platform."""
 LARGE_BACKLOG = 256 << 20
 OLDEST_POSTGRES = 140000
+NATS_PORT = 4222
 COMMON = 200
 """Descriptors beside those of connections."""
 
@@ -385,6 +388,7 @@ async def _ask_nats(values: Settings) -> list[Found]:
                 info = await link.jetstream(timeout=5).stream_info(relay.STREAM)
                 found += _stream(info, values.nats_replicas)
             found.append(Found(Level.GOOD, "NATS", f"{server} 接听"))
+            found.append(_syncs(server, values.nats_monitor_port))
         except NotFoundError:
             found.append(Found(Level.WARN, "NATS", "还没有归档的流", "ceguan relay 或 collect 启动时建立"))
         except (APIError, NatsError, TimeoutError) as error:
@@ -392,11 +396,27 @@ async def _ask_nats(values: Settings) -> list[Found]:
             found.append(Found(Level.BAD, "NATS JetStream", str(error) or type(error).__name__, do))
         finally:
             await link.close()
-    said = "看不到 sync_interval：服务器不说"
-    found.append(
-        Found(Level.WARN, "NATS 落盘", said, "nats.conf 的 jetstream 里须有 sync_interval: always（默认 2 分钟一次）")
-    )
     return found
+
+
+def _syncs(server: str, port: int) -> Found:
+    """Whether this server syncs each write, as its monitoring port says."""
+    parts = urlsplit(server)
+    where = f"http://{parts.hostname}:{port}/varz"
+    what, do = f"NATS 落盘 {parts.hostname}:{parts.port}", "nats.conf 的 jetstream 里须有 sync_interval: always"
+    try:
+        with urllib.request.urlopen(where, timeout=3) as answer:
+            said = json.load(answer)
+        config = said["jetstream"]["config"]
+        if said["port"] != (parts.port or NATS_PORT):
+            raise ValueError("应答的是另一台")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        cause = f"看不到：{where} {error if isinstance(error, OSError | ValueError) else '没有说'}"
+        return Found(Level.WARN, what, cause, f"nats.conf 里设 http 端口（设置 nats_monitor_port）；{do}")
+    if config.get("sync_always"):
+        return Found(Level.GOOD, what, "每次写都落盘再应答")
+    seconds = config.get("sync_interval", 0) / 1e9
+    return Found(Level.BAD, what, f"每 {seconds:.0f} 秒才落盘一次：断电会丢已应答的消息", do)
 
 
 def _stream(info: Any, wanted: int) -> Iterator[Found]:
@@ -435,12 +455,20 @@ def _ray(values: Settings) -> Iterator[Found]:
     from ceguan.store import compute
 
     try:
+        _knock(values.ray_address)
         nodes = compute.nodes(values)
     except Exception as error:  # Ray raises whatever it likes
         yield Found(Level.BAD, "Ray", f"连不上：{error}", "在头节点 ray start --head，查 ray_address")
         return
     level = Level.GOOD if nodes else Level.BAD
     yield Found(level, "Ray", f"{nodes} 个节点", "" if nodes else "各机器 ray start --address=…")
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes where nobody answers. Raises OSError, ValueError."""
+    if address not in ("", "auto", "local"):
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 # ── what faces outward ────────────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,8 @@ from ceguan.operate import doctor
 from ceguan.operate.doctor import Level
 from ceguan.registry.models import Device, User
 from ceguan.store import ArchiveWriter, RecordKind, archive
-from tests.nats import Servers
+from tests import s3
+from tests.nats import Servers, free_port
 from tests.postgres import new_database
 
 
@@ -135,24 +136,64 @@ def test_a_postgresql_that_would_lose_what_it_committed_is_found(sound):
 
 @pytest.mark.service
 def test_a_nats_server_that_is_missing_is_named_and_the_others_are_asked(sound, tmp_path_factory):
-    import asyncio
-
-    from ceguan.store import relay
-
     servers = Servers(tmp_path_factory.mktemp("nats"), 1)
     try:
-        values = settings.load(data=str(sound), nats_url=servers.url, nats_replicas=1)
-
-        async def prepare() -> None:
-            link = await relay.connect(values, "test")
-            await relay.prepare(values, link)
-            await link.close()
-
         assert ("NATS", "WARN") in examined(sound, nats_url=servers.url), "there is no stream yet"
-        asyncio.run(prepare())
+        prepared(sound, servers.url)
         found = examined(sound, nats_url=f"nats://127.0.0.1:1,{servers.url}", nats_replicas=3)
         assert "127.0.0.1:1" in found["NATS", "BAD"].said
         assert ("NATS", "GOOD") in found
         assert found["NATS 份数", "BAD"].said == "1"
     finally:
         servers.stop()
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(("sync", "level", "says"), [("always", "GOOD", "每次写"), ("30s", "BAD", "30 秒")])
+def test_a_nats_server_that_does_not_sync_each_write_is_found_at_its_monitoring_port(
+    sound, tmp_path_factory, sync, level, says
+):
+    port = free_port()
+    servers = Servers(tmp_path_factory.mktemp("nats"), 1, sync, port)
+    try:
+        prepared(sound, servers.url)
+        what = f"NATS 落盘 {servers.url.removeprefix('nats://')}"
+        told = {"nats_url": servers.url, "nats_replicas": 1}
+        assert says in examined(sound, **told, nats_monitor_port=port)[what, level].said
+        assert "看不到" in examined(sound, **told, nats_monitor_port=free_port())[what, "WARN"].said
+    finally:
+        servers.stop()
+
+
+def prepared(data, url) -> None:
+    """The archive's stream on a NATS server."""
+    import asyncio
+
+    from ceguan.store import relay
+
+    values = settings.load(data=str(data), nats_url=url, nats_replicas=1)
+
+    async def prepare() -> None:
+        link = await relay.connect(values, "test")
+        await relay.prepare(values, link)
+        await link.close()
+
+    asyncio.run(prepare())
+
+
+@pytest.mark.service
+def test_a_bucket_is_written_read_and_cleaned_and_one_that_is_not_there_is_found(sound, monkeypatch):
+    url = s3.new_prefix(monkeypatch)
+    assert examined(sound, history_url=url)["历史存储", "GOOD"].said == "写、读、删都行"
+    assert s3.names(url) == [], "nothing is left behind"
+    nowhere = url.replace("s3://ceguan", "s3://nobodys")
+    found = examined(sound, history_url=nowhere)["历史存储", "BAD"]
+    assert "nobodys" in found.said
+    assert "very-secret" not in found.said + found.do
+
+
+@pytest.mark.service
+def test_a_ray_cluster_is_counted_by_its_machines_and_one_that_is_not_there_is_found(sound, cluster):
+    assert examined(sound, compute="ray", ray_address=cluster)["Ray", "GOOD"].said == "2 个节点"
+    found = examined(sound, compute="ray", ray_address=f"127.0.0.1:{free_port()}")
+    assert "ray start --head" in found["Ray", "BAD"].do

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,21 +161,6 @@ def test_the_setting_says_where_it_runs() -> None:
 
 
 # ── on Ray ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    """A real cluster: two nodes with a worker each. Its address."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        from ray.cluster_utils import Cluster
-
-        one = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
-        nodes = Cluster(initialize_head=True, head_node_args=one)
-        nodes.add_node(num_cpus=1, object_store_memory=100 << 20)
-        yield nodes.address
-        nodes.shutdown()
 
 
 def killed_once(part: Part, plan: Plan) -> Counted:
