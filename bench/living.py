@@ -27,6 +27,8 @@ from bench import drain, load  # noqa: E402  the root must be on the path first
 
 LINES = 20
 TICK = 0.01
+LENGTH = {"2011": 0, "2051": 600, "2061": 3600}
+"""Seconds that a frame's values stand for."""
 MONTH_SERIES = 20
 MONTH_READINGS = 4464
 
@@ -72,11 +74,16 @@ class Platform:
         return (number, 1, ts, 0, n * 0.1, nan, nan, nan, nan, "N", ts + 601.0, n)
 
     def frames(self, count: int) -> list[bytes]:
-        """Frames of the last hour and a bit: 2011 every half minute, 2051 and 2061 when they are due."""
-        minutes = -(-count // (2 * len(self.names)))
-        begin = int(time.time()) // 3600 * 3600 - minutes * 60
-        made = drain.frames(self.names, begin, minutes, np.random.default_rng(7))
-        return [raw for _, raw in made[:count]]
+        """Frames of the last hour and a bit: 2011 every half minute, 2051 and 2061 when they are due. Their QN is of
+        the minutes in which they are sent: who sends old ones would be found for a clock that is off."""
+        minutes, sent = -(-count // (2 * len(self.names))), time.time() + 120
+        begin, rng, made = int(time.time()) // 3600 * 3600 - minutes * 60, np.random.default_rng(7), list[bytes]()
+        for ts in range(begin, begin + 60 * minutes, 30):
+            due = ["2011", *(["2051"] if ts % 600 == 0 else []), *(["2061"] if ts % 3600 == 0 else [])]
+            for mn in self.names:
+                values = rng.lognormal(2, 0.3, len(drain.FACTORS))
+                made += [drain.frame(mn, cn, ts - LENGTH[cn], sent, values) for cn in due]
+        return made[:count]
 
     def start(self, *verb: str) -> None:
         command = [sys.executable, "-m", "ceguan", *(verb or ("serve",))]

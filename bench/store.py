@@ -215,9 +215,9 @@ def main() -> None:
     if args.quick:
         args.devices, args.unread = 200, 50_000
     with tempfile.TemporaryDirectory() as folder:
-        bench_platform(Path(folder), args.devices, 3 if args.quick else 8, args.unread)
+        bench_platform(Path(folder), args.devices, 3 if args.quick else 6, args.unread)
     with tempfile.TemporaryDirectory() as folder:
-        bench_rows(Path(folder), 10 * args.devices, 2 if args.quick else 8)
+        bench_rows(Path(folder), 10 * args.devices, 2 if args.quick else 6)
     with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database="", history="") as store:
         bench_archive(store.archive)
         bench_ledger(store)
