@@ -390,7 +390,8 @@ def restore(values: settings.Settings, folder: Path, taken: Taken, until: float 
         raise BackupError(f"这个备份取自 {kind}，要恢复到同样的库")
     newest = Taken(snapshots(folder)[-1], _newest_manifest(folder))
     own = {n: e for n, e in _entries(taken.content).items() if n.startswith("own/")}
-    data = {n: e for n, e in _entries(newest.content).items() if n.startswith("data/") and not n.startswith(HISTORY)}
+    both = _entries(taken.content) | _entries(newest.content)  # what has been deleted since was still there then
+    data = {n: e for n, e in both.items() if n.startswith("data/") and not n.startswith(HISTORY)}
     data |= {n: e for n, e in _entries(taken.content).items() if n.startswith(HISTORY)}
     sources = {name: taken.place / name.removeprefix("own/") for name in own} | {name: folder / name for name in data}
     for name, entry in (own | data).items():

@@ -18,10 +18,20 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
 
 def _verify(args: argparse.Namespace) -> int:
     store = Store(settings.load().folder)
-    found = list(store.breaks())
+    gone = store.forgotten().num_rows
+    found = [*store.breaks(), *(_unaccounted(store) if gone else ())]
     for one in found:
         print(one)
     if not found:
-        files, decided = store.manifest().num_rows, store.decisions().num_rows
+        files, decided = store.standing().num_rows, store.decisions().num_rows
         print(f"台账完好：认定 {decided} 条成链，封存文件 {files} 个与清单一致，归档位置都在归档之内")
+        if gone:
+            print(f"其中依留痕的决定删去过读数的 {gone} 处，与留痕一致")
     return int(bool(found))
+
+
+def _unaccounted(store: Store) -> list[str]:
+    operate._django()
+    from ceguan.watch import forgetting
+
+    return list(forgetting.unaccounted(store))

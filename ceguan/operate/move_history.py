@@ -58,7 +58,7 @@ class _Moving:
 
     def copy(self) -> None:
         """All files listed by now. Raises MigrateError, HistoryError."""
-        listed = self._store.manifest()
+        listed = self._store.standing()
         files = list(zip(listed["path"].to_pylist(), listed["sha256"].to_pylist(), strict=True))
         for name, sha256 in files:
             if name not in self.done:

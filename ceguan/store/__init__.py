@@ -490,6 +490,27 @@ class Store:
         """A sentence for each aggregate kept (of a Beijing month, or of all) that its readings do not give any more."""
         return aggregates.differences(self._db, self.history, month)
 
+    def weigh(self, month: str, kind: int, series: Sequence[int]) -> int:
+        """How many readings of a kind the sealed files of a Beijing month hold of these series."""
+        return sealed.weigh(self._db, self.history, month, kind, series)
+
+    def lighten(self, leaving: sealed.Leaving, now: float) -> bool:
+        """Seal one block of a month again without what leaves by a recorded act; False when none is left to do."""
+        return sealed.lighten(self.ledger, leaving, now)
+
+    def sweep(self, before: float) -> int:
+        """Remove the sealed files that lighter ones took the place of before a moment; returns how many."""
+        return sealed.sweep(self.ledger.connection, self.history, before)
+
+    def forgotten(self) -> pa.Table:
+        """What left sealed months by recorded acts, as FORGOTTEN_SCHEMA (rows 0: nothing was there to leave)."""
+        sql = "SELECT {columns} FROM forgotten ORDER BY month, part, at"
+        return columns.select(self._db, columns.FORGOTTEN_SCHEMA, sql)
+
+    def left(self, series: int, kind: int, start: float, end: float) -> list[tuple[str, str, float]]:
+        """(month, rule, when it was decided) where readings of a series in [start, end) left by a recorded act."""
+        return sealed.left(self._db, series, kind, start, end)
+
     def breaks(self) -> Iterator[str]:
         """What of the ledger does not hold (chain of decisions, sealed files, archive positions), a sentence each."""
         return checked.breaks(self._db, self.history, self.archive)
@@ -498,6 +519,11 @@ class Store:
         """Every sealed file ever listed: the series [part, series_to) of a month; of each the newest generation is in
         force."""
         sql = "SELECT {columns} FROM manifest ORDER BY month, part, generation"
+        return columns.select(self._db, columns.MANIFEST_SCHEMA, sql)
+
+    def standing(self) -> pa.Table:
+        """Of `manifest` the files that are to be there: not those that readings left by a recorded act."""
+        sql = f"SELECT {{columns}} FROM {sealed.STANDING} m ORDER BY month, part, generation"
         return columns.select(self._db, columns.MANIFEST_SCHEMA, sql)
 
     def measured(self) -> list[Part]:

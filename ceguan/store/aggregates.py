@@ -12,6 +12,7 @@ and keeps them.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -488,6 +489,12 @@ def kept(db: Database) -> Kept:
     return Kept({period: rows.get(int(period), 0) for period in Period}, marked, None if since == BEGINNING else since)
 
 
+def are_kept(db: Database, kind: int, start: int, end: int) -> bool:
+    """Whether the days of a stretch are kept and none is marked: their readings are not needed for them any more."""
+    marked = db.execute("SELECT 1 FROM stale WHERE kind = ? AND day >= ? AND day < ? LIMIT 1", (kind, start, end))
+    return _since(db) <= start and marked.fetchone() is None
+
+
 def differences(db: Database, lake: Lake, month: str | None) -> Iterator[str]:
     """See `Store.aggregate_differences`."""
     keys: dict[int, list[int]] = defaultdict(list)
@@ -513,21 +520,31 @@ def _differing(db: Database, lake: Lake, series: Sequence[int], kind: int, begin
     end = int(ends(np.array([begin]), Period.MONTH)[0])
     hours = _hours(db, lake, series, kind, begin, end)
     marks = _marks(db, series, kind, begin, end)
-    since = _since(db)
+    since, gone = _since(db), _gone(db, kind, begin)
     for period in Period:
         spans = _spans(db, kind, period, begin, end) if period != Period.MONTH else [Span(begin, end, begin >= since)]
         made = _up_to(hours, period)
         for span in spans:
             if span.kept:
-                yield from _compared(
-                    kind, period, marks, span, _stored(db, series, kind, period, span.start, span.end), made
-                )
+                stored = _stored(db, series, kind, period, span.start, span.end)
+                yield from _compared(kind, period, marks, span, stored, made, gone)
 
 
-def _compared(kind: int, period: Period, marks: pa.Table, span: Span, kept: Cells, made: Cells) -> Iterator[str]:
+def _gone(db: Database, kind: int, begin: int) -> list[tuple[int, int]]:
+    """Series [first, last] of which readings of this kind left a month by a recorded act."""
+    sql = "SELECT members FROM forgotten WHERE month = ? AND kind = ?"
+    found = db.execute(sql, (history.month_of(begin), kind)).fetchall()
+    return [(first, last) for (members,) in found for first, last in json.loads(members)]
+
+
+def _compared(
+    kind: int, period: Period, marks: pa.Table, span: Span, kept: Cells, made: Cells, gone: Sequence[tuple[int, int]]
+) -> Iterator[str]:
+    """What differs; where readings left by a recorded act, what is kept of them stands for itself."""
     first, second = (_by_key(cells, period, marks, span) for cells in (kept, made))
     for key in sorted(first.keys() | second.keys()):
-        if first.get(key) != second.get(key):
+        left = key not in second and any(low <= key[0] <= high for low, high in gone)
+        if first.get(key) != second.get(key) and not left:
             yield (
                 f"序列 {key[0]}（{Kind(kind).name}）{beijing(key[1]):%Y-%m-%d %H:%M} 起的{WORDS[period]}统计："
                 f"保存的是 {_said(first.get(key))}，由读数重算是 {_said(second.get(key))}"

@@ -14,6 +14,8 @@ from ceguan.store.query import decisions
 
 LISTED = "SELECT {columns} FROM manifest ORDER BY month, part, generation"
 
+_LIGHTER = "SELECT month, part, max(generation) FROM forgotten GROUP BY month, part"
+
 
 def breaks(db: Database, lake: Lake, folder: Path) -> Iterator[str]:
     """One sentence for each thing that does not hold; nothing when all does. `folder`: of the archive."""
@@ -29,13 +31,17 @@ def _decisions(db: Database) -> Iterator[str]:
 
 
 def _files(db: Database, lake: Lake) -> Iterator[str]:
-    """Every generation ever listed is there, whole and unchanged, and none is left out."""
+    """Every generation ever listed is there, whole and unchanged, and none is left out – but for the files whose place
+    one without what was deleted by a recorded act has taken."""
+    lighter = {(month, part): generation for month, part, generation in db.execute(_LIGHTER)}
     last: dict[tuple[str, int], int] = {}
     for row in columns.select(db, columns.MANIFEST_SCHEMA, LISTED).to_pylist():
         block = row["month"], row["part"]
         if row["generation"] != last.get(block, 0) + 1:
             yield f"{row['month']} 自序列 {row['part']} 起的封存清单缺第 {last.get(block, 0) + 1} 代"
         last[block] = row["generation"]
+        if row["generation"] < lighter.get(block, 0) and not lake.holds(row["path"]):
+            continue
         try:
             digest = lake.sha256(row["path"])
         except HistoryError as error:

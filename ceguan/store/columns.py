@@ -49,6 +49,7 @@ DIALECT_SCHEMA = schema("mn dialect frames first_recv last_recv")
 WARNING_SCHEMA = schema("mn day kind count frame", kind=pa.string())
 QUARANTINE_SCHEMA = schema("frame mn recv cause kind ts items parts state who at why", recv=pa.float64())
 GAP_SCHEMA = schema("series kind ts_from ts_to cause found_at")
+FORGOTTEN_SCHEMA = schema("month part act kind members generation rows rule at made_at")
 MANIFEST_SCHEMA = schema("month part generation ts_from ts_to series_to path rows bytes sha256 sealed_at")
 
 

@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -170,6 +170,17 @@ def _append(path: Path, line: Forgotten) -> None:
         out.flush()
         os.fsync(out.fileno())
     archive.sync_folder(path.parent)
+
+
+def runs(numbers: Iterable[int]) -> list[list[int]]:
+    """Sorted numbers as runs [first, last]."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
 
 
 def header(folder: Path, line: Forgotten) -> bytes:

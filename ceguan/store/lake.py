@@ -124,6 +124,27 @@ class Lake(NamedTuple):
             system.copy_file(f"{key}.tmp", key)
             system.delete_file(f"{key}.tmp")
 
+    def holds(self, name: str) -> bool:
+        """Whether there is a file of this name where they lie."""
+        if not self.url:
+            return self._is_here(name)
+        with _said(self.url, name):
+            system, prefix = _system(self.url)
+            (found,) = system.get_file_info([f"{prefix}/{name}"])
+            return bool(found.type == fs.FileType.File)
+
+    def remove(self, name: str) -> bool:
+        """Take a file away for good, here and where it lies; whether there was one. Safe to repeat."""
+        there, path = self.holds(name), Path(self.folder) / name
+        path.unlink(missing_ok=True)
+        if there and self.url:
+            with _said(self.url, name):
+                system, prefix = _system(self.url)
+                system.delete_file(f"{prefix}/{name}")
+        elif there:
+            sync_folder(path.parent)
+        return there
+
     def _is_here(self, name: str) -> bool:
         return (Path(self.folder) / name).exists()
 

@@ -262,7 +262,18 @@ PARTS = """
     BEGIN SELECT RAISE(ABORT, 'reading: only rows of a sealed month may leave the ledger'); END;
 """ + _append_only("manifest")
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES, PARTS)
+LETTING_GO = """
+    -- Readings of a kind that left a block of a sealed month by a recorded act (hash of its audit event). `generation`:
+    -- the first without them, the files of those before it go; 0 = there was nothing to leave.
+    CREATE TABLE forgotten (
+        month TEXT NOT NULL, part INTEGER NOT NULL, act TEXT NOT NULL, kind INTEGER NOT NULL,
+        members TEXT NOT NULL,         -- JSON [[first, last], ...]: the series
+        generation INTEGER NOT NULL, rows INTEGER NOT NULL, rule TEXT NOT NULL, at REAL NOT NULL, made_at REAL NOT NULL,
+        PRIMARY KEY (month, part, act)
+    ) WITHOUT ROWID;
+""" + _append_only("forgotten")
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES, PARTS, LETTING_GO)
 
 
 class TooNewError(sqlite3.DatabaseError):

@@ -11,15 +11,19 @@ Late data of a sealed block stay in the ledger as new rows or versions and are m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ceguan.store import aggregates, columns, history
 from ceguan.store.database import Database
+from ceguan.store.forgotten import Act, runs
 from ceguan.store.incoming import MANIFEST_IN_FORCE
+from ceguan.store.lake import Lake
 from ceguan.store.ledger import Ledger, writing
 from ceguan.words import READING_COLUMNS
 
@@ -83,9 +87,7 @@ def _holding(db: Database, month: str, size: int) -> list[Block]:
     """Blocks of which the ledger holds rows of the month, by their series."""
     if size < 1:
         raise ValueError(f"设置 history_series 应至少为 1，得到 {size}")
-    sql = f"""SELECT part, series_to, generation, path, sealed_at FROM {MANIFEST_IN_FORCE} m
-              WHERE month = ? ORDER BY part"""
-    sealed = [Block(*row) for row in db.execute(sql, (month,))]
+    sealed = _sealed(db, month)
     found, at = list[Block](), 0
     while (series := _first(db, month, at)) is not None:
         found.append(_block_of(series, sealed, size))
@@ -128,8 +130,8 @@ def _seal(ledger: Ledger, month: str, block: Block, now: float) -> Path:
     return path
 
 
-def _hand_over(db: Database, month: str, block: Block, path: Path, now: float) -> None:
-    """One transaction: from the ledger's hot rows to the listed file."""
+def _hand_over(db: Database, month: str, block: Block, path: Path, now: float, forgotten: tuple[Any, ...] = ()) -> None:
+    """One transaction: from the ledger's hot rows to the listed file, with the line of what was left out."""
     start, end = history.month_span(month)
     rows, size, digest = history.row_count(path), path.stat().st_size, history.sha256(path)
     listed = (month, block.low, block.generation + 1, start, end, block.high, path.name, rows, size, digest, now)
@@ -137,6 +139,8 @@ def _hand_over(db: Database, month: str, block: Block, path: Path, now: float) -
         if not db.execute("SELECT count(*) FROM manifest WHERE month = ?", (month,)).fetchone()[0]:
             aggregates.leave(db, db.execute("SELECT series, kind FROM latest").fetchall(), start, end)
         db.execute(f"INSERT INTO manifest VALUES ({', '.join('?' * len(listed))})", listed)
+        if forgotten:
+            _note(db, forgotten)
         db.forget(block.low, block.high, start, end)
 
 
@@ -153,3 +157,110 @@ def _hot_rows(db: Database, month: str, block: Block) -> Iterator[pa.RecordBatch
     for rows in db.stream(sql, _limits(month, block.low, block.high), BATCH_ROWS):
         for batch in columns.table(columns.READING_SCHEMA, rows).to_batches():
             yield columns.nan_as_absent(batch)
+
+
+# ── what leaves for good ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+STANDING = """(SELECT * FROM manifest listed WHERE NOT EXISTS (SELECT 1 FROM forgotten f
+    WHERE (f.month, f.part) = (listed.month, listed.part) AND listed.generation < f.generation))"""
+"""Listed files but for those that lighter ones have taken the place of."""
+
+
+class Leaving(NamedTuple):
+    """Readings of a kind of some series that leave a sealed month by a recorded act."""
+
+    act: Act
+    month: str
+    kind: int
+    series: tuple[int, ...]
+
+
+def weigh(db: Database, lake: Lake, month: str, kind: int, series: Sequence[int]) -> int:
+    """How many readings of a kind the sealed files of a month hold of these series."""
+    return sum(_weigh(lake, block, kind, series) for block in _sealed(db, month))
+
+
+def lighten(ledger: Ledger, leaving: Leaving, now: float) -> bool:
+    """Write the next generation of one block without what leaves; False when no block is left to do, or none can be
+    done yet because days of the month are still to be aggregated.
+
+    The files before it stay until `sweep`. Killed at any moment it is done again, or was done.
+    """
+    db = ledger.connection
+    if not aggregates.are_kept(db, leaving.kind, *history.month_span(leaving.month)):
+        return False
+    done = {part for (part,) in db.execute(
+        "SELECT part FROM forgotten WHERE month = ? AND act = ?", (leaving.month, leaving.act.hash)
+    )}  # fmt: skip
+    block = next((block for block in _sealed(db, leaving.month) if block.low not in done), None)
+    if block is None:
+        return False
+    rows = _weigh(ledger.history, block, leaving.kind, leaving.series)
+    act, generation = leaving.act, block.generation + 1 if rows else 0
+    members = json.dumps(runs(one for one in leaving.series if block.low <= one < block.high))
+    line = (leaving.month, block.low, act.hash, leaving.kind, members, generation, rows, act.rule, act.at, now)
+    if not rows:
+        with writing(db):
+            _note(db, line)
+        return True
+    late = pa.Table.from_batches(_hot_rows(db, leaving.month, block), columns.READING_SCHEMA)
+    name = history.file_name(leaving.month, block.low, generation)
+    lighter = _without(history.merged(ledger.history, block.path, late), leaving)
+    _hand_over(db, leaving.month, block, history.write(ledger.history, name, lighter), now, line)
+    return True
+
+
+def sweep(db: Database, lake: Lake, before: float) -> int:
+    """Remove the files that lighter ones took the place of before a moment; returns how many went."""
+    superseded = db.execute(
+        """SELECT DISTINCT m.path FROM manifest m JOIN forgotten f ON (f.month, f.part) = (m.month, m.part)
+           WHERE m.generation < f.generation AND f.made_at < ?""",
+        (before,),
+    ).fetchall()
+    return sum(lake.remove(path) for (path,) in superseded)
+
+
+def _sealed(db: Database, month: str) -> list[Block]:
+    sql = f"""SELECT part, series_to, generation, path, sealed_at FROM {MANIFEST_IN_FORCE} m
+              WHERE month = ? ORDER BY part"""
+    return [Block(*row) for row in db.execute(sql, (month,))]
+
+
+def _weigh(lake: Lake, block: Block, kind: int, series: Sequence[int]) -> int:
+    mine = [one for one in series if block.low <= one < block.high]
+    if not mine:
+        return 0
+    ends = {"series": (min(mine), max(mine)), "kind": (kind, kind)}
+    wanted, total = pa.array(mine, pa.int64()), 0
+    for group in history.groups(lake, block.path, ("series", "kind"), **ends):
+        hit = pc.and_(pc.equal(group["kind"], kind), pc.is_in(group["series"], value_set=wanted))
+        total += pc.sum(hit).as_py() or 0
+    return total
+
+
+def _without(batches: Iterable[pa.RecordBatch], leaving: Leaving) -> Iterator[pa.RecordBatch]:
+    wanted = pa.array(leaving.series, pa.int64())
+    for batch in batches:
+        hit = pc.and_(pc.equal(batch["kind"], leaving.kind), pc.is_in(batch["series"], value_set=wanted))
+        yield batch.filter(pc.invert(hit))
+
+
+def _note(db: Database, line: tuple[Any, ...]) -> None:
+    db.execute(f"INSERT INTO forgotten VALUES ({', '.join('?' * len(line))})", line)
+
+
+def left(db: Database, series: int, kind: int, start: float, end: float) -> list[tuple[str, str, float]]:
+    """(month, rule, when it was decided) of the months that touch [start, end) from which readings of a series left."""
+    found = db.execute(
+        """SELECT DISTINCT f.month, f.rule, f.at, f.members FROM forgotten f
+           JOIN manifest m ON (m.month, m.part, m.generation) = (f.month, f.part, f.generation)
+           WHERE f.kind = ? AND m.ts_from < ? AND m.ts_to > ? AND m.part <= ? AND m.series_to > ?
+           ORDER BY f.month, f.at""",
+        (kind, end, start, series, series),
+    )
+    return [
+        (month, rule, at)
+        for month, rule, at, members in found
+        if any(first <= series <= last for first, last in json.loads(members))
+    ]

@@ -33,7 +33,9 @@ class Known(NamedTuple):
 
 
 _POSITIONS = 'SELECT stream, segment, "offset" FROM {}position'
-_HISTORY = "SELECT path, bytes, sha256 FROM {}manifest"
+_HISTORY = """SELECT path, bytes, sha256 FROM {0}manifest m WHERE NOT EXISTS
+    (SELECT 1 FROM {0}forgotten f WHERE (f.month, f.part) = (m.month, m.part) AND m.generation < f.generation)"""
+"""But for files that went, or will go, because readings left them by a recorded act."""
 
 
 def known(path: Path) -> Known:

@@ -120,10 +120,21 @@ class Loop:
         if time.monotonic() - self._sealed_at < SEAL_SECONDS and self._sealed_at:
             return
         path = self._clockwork.store.seal_due(now, int(self._settings.hot_days))
-        if path is None:
+        if path is not None:
+            log.info("已封存 %s", path)
+        elif not self._let_go(now):
             self._sealed_at = time.monotonic()
-            return
-        log.info("已封存 %s", path)
+
+    def _let_go(self, now: float) -> bool:
+        """One block of what recorded acts have ordered to leave; once all are done the files they were in go, too."""
+        from ceguan.watch import forgetting
+
+        if forgetting.lighten_next(self._clockwork.store, now):
+            return True
+        swept = self._clockwork.store.sweep(now - forgetting.GRACE_SECONDS)
+        if swept:
+            log.info("依留痕的决定删去旧的封存文件 %d 个", swept)
+        return False
 
     def _beside(self, what: str, work: Callable[[], object], every: float) -> None:
         """Work in a thread of its own: neither a slow mail server nor hashing may hold up the ledger."""

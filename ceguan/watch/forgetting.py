@@ -5,6 +5,7 @@ files go. What an interrupted run left is finished by the clockwork, or by the n
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,17 @@ from django.db import transaction
 from ceguan.registry import audit
 from ceguan.registry.models import AuditEvent, User
 from ceguan.settings import Settings
-from ceguan.store import archive, forgotten, proofs
-from ceguan.store.forgotten import Act, Candidate
+from ceguan.store import Store, archive, forgotten, proofs
+from ceguan.store.forgotten import Act, Candidate, runs
+from ceguan.store.sealed import Leaving
+from ceguan.words import Kind
 
 ACTION = "store.forget"
 ARCHIVE = "archive"
+READINGS = {"reading_rt": Kind.RT, "reading_minute": Kind.MINUTE}
+"""Kinds of readings that may leave sealed months."""
+GRACE_SECONDS = 600.0
+"""How long the files that lighter ones took the place of stay for who is reading them."""
 
 
 def order(who: User | None, by: str, kind: str, rule: str, why: str, what: Mapping[str, Any], now: float) -> AuditEvent:
@@ -40,7 +47,7 @@ def _stream(folder: Path, stream: int, mine: list[Candidate]) -> dict[str, Any]:
     numbers = sorted(one.sealed.segment for one in mine)
     return {
         "stream": stream,
-        "segments": _runs(numbers),
+        "segments": runs(numbers),
         "bytes": sum(one.sealed.bytes for one in mine),
         "records": sum(one.sealed.records for one in mine),
         "from": min(one.sealed.first_recv or 0 for one in mine),
@@ -49,23 +56,12 @@ def _stream(folder: Path, stream: int, mine: list[Candidate]) -> dict[str, Any]:
     }
 
 
-def _runs(numbers: Sequence[int]) -> list[list[int]]:
-    """Sorted numbers as runs [first, last]."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number - 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return runs
-
-
 def _digest(lines: Sequence[bytes], numbers: Iterable[int]) -> str:
     return hashlib.sha256(b"\n".join(lines[number] for number in numbers)).hexdigest()
 
 
-def _numbers(runs: Iterable[Sequence[int]]) -> list[int]:
-    return [number for first, last in runs for number in range(first, last + 1)]
+def _numbers(spans: Iterable[Sequence[int]]) -> list[int]:
+    return [number for first, last in spans for number in range(first, last + 1)]
 
 
 def acts(kind: str) -> list[AuditEvent]:
@@ -86,11 +82,14 @@ def finish(values: Settings) -> int:
     """
     home, count = values.folder / "archive", 0
     for event in acts(ARCHIVE):
-        act = Act(event.hash, event.at.timestamp(), event.detail["rule"])
         for one in _streams(event):
             if left := _left(home, one["stream"], one["segments"]):
-                count += forgotten.let_go(home, one["stream"], left, act)
+                count += forgotten.let_go(home, one["stream"], left, _act(event))
     return count
+
+
+def _act(event: AuditEvent) -> Act:
+    return Act(event.hash, event.at.timestamp(), event.detail["rule"])
 
 
 def _streams(event: AuditEvent) -> list[dict[str, Any]]:
@@ -122,3 +121,28 @@ def _sound(event: AuditEvent | None, stream: int, known: Sequence[bytes]) -> set
         if one["stream"] == stream and numbers[-1] < len(known) and _digest(known, numbers) == one["proofs"]:
             return set(numbers)
     return set()
+
+
+# ── readings of sealed months ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def leavings() -> Iterator[Leaving]:
+    """What acts have ordered to leave, month by month, the oldest act first."""
+    for kind, number in READINGS.items():
+        for event in acts(kind):
+            for one in event.detail["months"]:
+                yield Leaving(_act(event), one["month"], int(number), tuple(_numbers(one["series"])))
+
+
+def lighten_next(store: Store, now: float) -> bool:
+    """Do one block of one of the months that acts name; False when all are done. Needs the ledger's writer."""
+    return any(store.lighten(one, now) for one in leavings())
+
+
+def unaccounted(store: Store) -> Iterator[str]:
+    """What left sealed months without an act that says so, a sentence each."""
+    ordered = {(one.act.hash, one.month, one.kind): set(one.series) for one in leavings()}
+    for row in store.forgotten().to_pylist():
+        known = ordered.get((row["act"], row["month"], row["kind"]), set())
+        if not known.issuperset(_numbers(json.loads(row["members"]))) or not known:
+            yield f"{row['month']} 自序列 {row['part']} 起记为已删除 {row['rows']} 行，留痕中却没有这样的决定"

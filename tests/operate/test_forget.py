@@ -1,19 +1,22 @@
 """`ceguan store forget`: deleting is a recorded act, refused before the period is over and for what is still needed."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 
 from ceguan.cases.models import Case
 from ceguan.registry import audit
-from ceguan.registry.models import AuditEvent, Device
-from ceguan.store import ArchiveWriter, RecordKind, archive, forgotten, proofs
+from ceguan.registry.models import AuditEvent, Device, Permit, PermitLimit
+from ceguan.store import ArchiveWriter, RecordKind, Store, archive, forgotten, history, proofs
+from ceguan.store.sealed import Leaving
 from ceguan.store.verify import verify
 from ceguan.watch import forgetting
 from ceguan.watch.models import Finding
 from tests.operate.test_serve import ceguan
-from tests.watch.world import HOUR, World, at
+from tests.watch.world import HOUR, World, at, frame
 
 OLD = at("2020-03-10 00:00")
 YOUNG = at("2026-03-10 00:00")
@@ -37,8 +40,6 @@ def world(city, data):
 
 
 def send(world, stream, mn, ts, values):
-    from tests.watch.world import frame
-
     return world.append(RecordKind.FRAME, ts + HOUR + 60, frame(mn, "hour", ts, values), stream)
 
 
@@ -103,7 +104,7 @@ def test_the_act_is_on_record_before_the_files_go_and_everything_still_holds(wor
 @pytest.mark.parametrize(
     ("changed", "cause"),
     [
-        (("--before", "2026-04-01"), "要求至少 60 个月，2026-03-31 收到的自 2031-04-01 起才可删除"),
+        (("--before", "2026-04-01"), "要求至少 60 个月，2026-03-31 的自 2031-04-01 起才可删除"),
         (("--before", "last year"), "应如 2021-01-01"),
         (("--why", " "), "理由"),
         (("--by", "nobody"), "没有用户 nobody"),
@@ -208,3 +209,91 @@ def test_a_line_that_no_act_accounts_for_is_found_out(world):
     done = ceguan("archive", "verify", data=world.folder)
     assert done.returncode == 1
     assert "归档流 1 段 0 记为已删除，留痕中却没有" in done.stdout
+
+
+# ── readings of sealed months ─────────────────────────────────────────────────────────────────────────────────────
+
+MINUTES = ("store", "forget", "--kind", "reading_minute", "--before", "2020-06-01", "--why", "磁盘将满")
+
+
+@pytest.fixture
+def sealed_world(world):
+    """Minutes beside the hours of March 2020, of April only minutes, by which the hours were judged; sealed."""
+    for ten in range(0, 24 * HOUR, 600):
+        for stream, mn in ((0, "MNGAS_OUTLET"), (1, "MNAIR")):
+            world.append(RecordKind.FRAME, OLD + ten + 660, frame(mn, "minute", OLD + ten, {"a21026": 30.5}), stream)
+    Permit.objects.update(valid_from=date(2019, 1, 1))
+    PermitLimit.objects.update(valid_from=date(2019, 1, 1))
+    april = at("2020-04-10 00:00")
+    for ten in range(0, 6 * HOUR, 600):
+        values = {"a21026": {"Avg": "30.5", "ZsAvg": "31.5", "Flag": "N"}}
+        world.append(RecordKind.FRAME, april + ten + 660, frame("MNGAS_OUTLET", "minute", april + ten, values), 0)
+    settle(world)
+    Finding.objects.update(state="ended")
+    with Store(world.folder, write=True) as store:
+        for month in ("2020-03", "2020-04"):
+            store.seal(month, at("2020-08-01 00:00"))
+    return world
+
+
+def minutes(store, point, month):
+    series = list(point.series.values_list("pk", flat=True))
+    return store.readings(series, 1, *history.month_span(month)).num_rows
+
+
+def test_minutes_leave_sealed_months_by_an_act_that_the_clockwork_carries_out(sealed_world, city, tmp_path_factory):
+    folder, store = sealed_world.folder, sealed_world.store
+    outlet, air = city.points["gas_outlet"], city.points["air"]
+    done = ceguan(*MINUTES, data=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "可删 1 个月（2020-03 至 2020-03），144 行" in done.stdout
+    assert "不删 1 个点位·月：公共监测：没有查到法定期限" in done.stdout
+    assert "不删 1 个点位·月：判定直接以它们为据" in done.stdout
+    done = ceguan(*MINUTES, "--yes", data=folder)
+    assert "由时钟逐块重新封存" in done.stdout
+    (one,) = AuditEvent.objects.get(action="store.forget").detail["months"]
+    assert (one["month"], one["rows"]) == ("2020-03", 144)
+    assert minutes(store, outlet, "2020-03") == 144
+    for _ in range(5):
+        assert ceguan("clockwork", "--once", data=folder).returncode == 0
+    assert [row["rows"] for row in store.forgotten().to_pylist()] == [144]
+    assert [minutes(store, outlet, month) for month in ("2020-03", "2020-04")] == [0, 36]
+    assert minutes(store, air, "2020-03") == 144
+    client = Client()
+    client.force_login(city.users["analyst"])
+    page = client.get(reverse("point", args=["gas_outlet"]) + "?kind=minute&span=24h&end=2020-03-10").content.decode()
+    assert "2020-03 的这类读数已于" in page
+    assert "依 排污许可管理条例 第十九条、生态环境监测条例 第二十六条 删除" in page
+    with Store(folder, write=True) as writer:
+        assert writer.sweep(4e9) == 1
+    for command in (("ledger", "verify"), ("archive", "verify"), ("audit",)):
+        done = ceguan(*command, data=folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    copy = tmp_path_factory.mktemp("backup")
+    done = ceguan("backup", copy, data=folder)
+    assert done.returncode == 0, done.stderr
+    assert "依留痕的决定删去过读数的 1 处" in ceguan("ledger", "verify", data=folder).stdout
+    assert "可删 0 个月" in ceguan(*MINUTES, "--yes", data=folder).stdout
+
+
+def test_what_left_a_month_without_an_act_in_the_audit_trail_is_found_out(sealed_world, city):
+    series = tuple(city.points["gas_outlet"].series.values_list("pk", flat=True))
+    with Store(sealed_world.folder, write=True) as store:
+        act = forgotten.Act("cd" * 32, 1.0, "规则")
+        assert store.lighten(Leaving(act, "2020-03", 1, series), 2.0)
+    done = ceguan("ledger", "verify", data=sealed_world.folder)
+    assert done.returncode == 1
+    assert "记为已删除 144 行，留痕中却没有这样的决定" in done.stdout
+
+
+def test_minutes_stay_while_a_finding_of_their_point_is_open_and_before_their_period_is_over(sealed_world, city):
+    done = ceguan(*MINUTES, "--before", "2026-06-01", data=sealed_world.folder)
+    assert done.returncode == 2
+    assert "保存期未满" in done.stderr
+    finding = Finding.objects.create(
+        point=city.points["gas_outlet"], rule="x", title_zh="x", first_at=moment(OLD), last_at=moment(OLD),
+        made_at=moment(OLD),
+    )  # fmt: skip
+    said = ceguan(*MINUTES, data=sealed_world.folder).stdout
+    assert "可删 0 个月" in said
+    assert f"是 发现 {finding.pk} 的证据" in said

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from itertools import islice
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from ceguan.store import ArchiveWriter, RecordKind, Store, forgotten, history
+from ceguan.store.sealed import Leaving
 from tests.store.conftest import reading
 
 VALUES_PER_RECORD = 3
@@ -48,39 +51,46 @@ def take_in(folder: Path, out: Connection) -> None:
         time.sleep(3600)  # until it is killed
 
 
-def seal(folder: Path, out: Connection, step: int) -> None:
-    """Seal March, and die at the n-th thing that touches the disk; say how many there are when none was the n-th."""
-    done = 0
+class Steps:
+    """Counts what touches the disk, and dies at the n-th."""
 
-    def count() -> None:
-        nonlocal done
-        done += 1
-        if done == step:
+    def __init__(self, last: int) -> None:
+        self.last, self.done = last, 0
+        for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (history.pq.ParquetWriter, "write_batch")):
+            setattr(module, name, self._counted(getattr(module, name)))
+
+    def count(self, *_: object) -> None:
+        self.done += 1
+        if self.done == self.last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    real_fsync, real_replace, real_write = os.fsync, os.replace, history.pq.ParquetWriter.write_batch
-    os.fsync = lambda *a: (count(), real_fsync(*a), count())[1]
-    os.replace = lambda *a: (count(), real_replace(*a), count())[1]
-    history.pq.ParquetWriter.write_batch = lambda *a, **k: (count(), real_write(*a, **k), count())[1]
+    def _counted(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *a, **k: (self.count(), real(*a, **k), self.count())[1]
+
+
+def seal(folder: Path, out: Connection, step: int) -> None:
+    """Seal March, and die at the n-th thing that touches the disk; say how many there are when none was the n-th."""
+    steps = Steps(step)
     with Store(folder, write=True) as store:
-        store.ledger.connection.set_trace_callback(lambda _: count())
+        store.ledger.connection.set_trace_callback(steps.count)
         store.seal("2026-03", 1.0)
-        count()
-    out.send(done)
+        steps.count()
+    out.send(steps.done)
 
 
 def let_go(folder: Path, out: Connection, step: int) -> None:
-    """Delete two segments, and die at the n-th thing that touches the disk; send when none was the n-th."""
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        if done == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    real_fsync, real_unlink = os.fsync, os.unlink
-    os.fsync = lambda *a: (count(), real_fsync(*a), count())[1]
-    os.unlink = lambda *a, **k: (count(), real_unlink(*a, **k), count())[1]
+    """Delete two segments of the archive; else as `seal`."""
+    steps = Steps(step)
     forgotten.let_go(folder / "archive", 0, [0, 1], forgotten.Act("ab" * 32, 1772294400.0, "规则"))
-    out.send(done)
+    out.send(steps.done)
+
+
+def lighten(folder: Path, out: Connection, step: int) -> None:
+    """Let the minutes of two series leave March, and remove the file they were in; else as `seal`."""
+    steps = Steps(step)
+    with Store(folder, write=True) as store:
+        store.ledger.connection.set_trace_callback(steps.count)
+        store.lighten(Leaving(forgotten.Act("ab" * 32, 5.0, "规则"), "2026-03", 1, (1, 2)), 10.0)
+        store.sweep(99.0)
+        steps.count()
+    out.send(steps.done)

@@ -58,12 +58,13 @@ def _series(
     if shown is None:
         return {"track": None}
     one = series.track(point, shown, window, now)
+    left = store().left(shown.pk, window.kind, window.start, window.end)
     rows = (
         Paginator(series.rows(one), TABLE_ROWS).get_page(request.GET.get("page"))
         if "table" in request.GET.get("view", "")
         else None
     )
-    return {"track": one, "rows": rows, "completeness": series.completeness(one, now)}
+    return {"track": one, "rows": rows, "completeness": series.completeness(one, now), "left": left}
 
 
 def _state(user: User, point: Point, chosen: list[Series], now: float) -> dict[str, Any]:
