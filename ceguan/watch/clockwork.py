@@ -36,7 +36,7 @@ from ceguan.watch import status as statuses
 from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
 from ceguan.watch.fill import Filler, asked
 from ceguan.watch.materialise import Gates, Materialiser, Taken
-from ceguan.watch.models import Finding, PointStatus
+from ceguan.watch.models import Finding
 from ceguan.watch.register import Point, Register, Series, interval_seconds
 from ceguan.watch.thresholds import threshold
 from ceguan.watch.windows import Track
@@ -203,7 +203,6 @@ class Clockwork:
         self._newest: dict[int, int] = {}
         self._last_packet = self._packets()
         self._status_at = 0.0
-        self._status = {row.point_id: (row.state, row.why) for row in PointStatus.objects.all()}
         still = Finding.objects.filter(state__in=Finding.OPEN_STATES)
         self._open = set(still.values_list("point_id", "rule"))
         self._unjudged = Dirty()
@@ -591,17 +590,15 @@ class Clockwork:
             every = min((device.every_seconds for device in point.devices), default=None)
             times = statuses.Times(now, last, every, point.live_from, point.closed_on)
             state, why = statuses.status(times, _limits(point.kind), point.maintenance, flags.get(point.id, ()))
-            if self._status.get(point.id) != (state, why) or last is not None:
-                computed.append((point, state, why, last))
+            computed.append((point, state, why, last))
         with transaction.atomic():
-            for point, state, why, last in computed:
+            for point, state, why, last in statuses.unlike(computed):
                 report.changes += self._record(point, state, why, last, now)
 
     def _record(self, point: Point, state: Status, why: str, last: float | None, now: float) -> bool:
         """Store a status; a transition to or from silence raises or ends the finding. Whether it was a transition."""
         row = models.Point(pk=point.id)
         change = statuses.record(row, state, why, last, now)
-        self._status[point.id] = (state, why)
         if change is None:
             return False
         if state == Status.SILENT:

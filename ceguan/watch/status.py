@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from django.db import transaction
 
@@ -76,6 +77,23 @@ def _by_packet(times: Times, limits: Limits, last: float, every: int, flags: Seq
 
 def _span(seconds: int) -> str:
     return f"{seconds // 60} 分钟" if seconds % 60 == 0 else f"{seconds} 秒"
+
+
+def unlike(computed: Iterable[tuple[Any, Status, str, float | None]]) -> list[tuple[Any, Status, str, float | None]]:
+    """Of (point, status, why, last packet) those that are not stored so. Where only a packet came since, that is noted
+    here, for all of them at once."""
+    stored = {row.point_id: row for row in PointStatus.objects.all()}
+    other, heard = [], []
+    for one in computed:
+        point, new, why, last = one
+        row, packet = stored.get(point.id), None if last is None else when(last)
+        if row is None or (row.state, row.why) != (new, why[:200]):
+            other.append(one)
+        elif packet is not None and row.last_packet != packet:
+            row.last_packet = packet
+            heard.append(row)
+    PointStatus.objects.bulk_update(heard, ["last_packet"], batch_size=200)
+    return other
 
 
 def record(point: Point, new: Status, why: str, last_packet: float | None, now: float) -> Change | None:

@@ -98,3 +98,15 @@ def test_every_threshold_is_the_bureaus_own_and_says_what_it_means(row):
 def test_an_unknown_threshold_is_refused_by_name():
     with pytest.raises(LookupError, match="no such threshold"):
         threshold("nonsense")
+
+
+def test_a_packet_that_changes_no_status_is_noted_and_only_what_differs_is_left_to_record(city):
+    outlet, air = city.points["gas_outlet"], city.points["air"]
+    for point in (outlet, air):
+        statuses.record(point, Status.LIVE, "", 1000.0, 1001.0)
+    computed = [(outlet, Status.LIVE, "", 2000.5), (air, Status.SILENT, "没有数据", 1000.0)]
+    assert statuses.unlike(computed) == computed[1:]
+    assert PointStatus.objects.get(point=outlet).last_packet.timestamp() == 2000.5
+    assert PointStatus.objects.get(point=air).last_packet.timestamp() == 1000.0
+    assert Change.objects.filter(point=outlet).count() == 1
+    assert statuses.unlike(computed) == computed[1:]
