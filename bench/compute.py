@@ -112,7 +112,7 @@ def cluster(workers: int) -> Iterator[str]:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(Path(__file__).parents[1])}
     import ray
 
-    context = ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error",
+    context = ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error",
                        object_store_memory=2 << 30)  # fmt: skip
     try:
         yield str(context.address_info["gcs_address"])

@@ -96,7 +96,8 @@ class Ray:
     """A cluster of two nodes with a worker each."""
 
     def __init__(self) -> None:
-        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+        # not in a test's own folder: the path of a socket must be short
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT), "RAY_TMPDIR": "/tmp"}  # noqa: S108
         from ray.cluster_utils import Cluster
 
         one = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 << 20}
