@@ -71,6 +71,19 @@ def arrived(machines: Machines, seconds: float = 180) -> None:
         time.sleep(0.1)
 
 
+def stored(machines: Machines, seconds: float = 180) -> None:
+    """Wait until the servers have acknowledged all that the gateway's machine has."""
+    deadline = time.monotonic() + seconds
+    while not (said := beat(machines.gateway, "relay.json")).get("acked") or said["backlog_bytes"]:
+        assert time.monotonic() < deadline, "the servers have not stored it"
+        time.sleep(0.1)
+
+
+def beat(folder: Path, name: str) -> dict[str, Any]:
+    path = folder / name
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     servers = Servers(tmp_path_factory.mktemp("nats"), 3)
@@ -184,7 +197,7 @@ def test_what_was_stored_before_a_node_was_killed_is_still_read(cluster: Servers
     try:
         append(machines.gateway, 600)
         machines.start("relay")
-        time.sleep(3)  # the first half is stored in the cluster, nobody has read it
+        stored(machines)  # the first half is in the cluster, nobody has read it
         cluster.kill(0)
         append(machines.gateway, 600, first=600)
         machines.start("collect")
@@ -281,20 +294,16 @@ def test_both_ends_say_how_they_are_and_the_centre_hears_of_its_gateways(machine
     machines.start("collect")
     arrived(machines)
 
-    def said(folder: Path, name: str) -> dict[str, Any]:
-        path = folder / name
-        return json.loads(path.read_text()) if path.exists() else {}
-
     deadline = time.monotonic() + 180
-    while not (told := said(machines.centre, "collect.json")).get("relays") or told["waiting"]:
+    while not (told := beat(machines.centre, "collect.json")).get("relays") or told["waiting"]:
         assert time.monotonic() < deadline, "the centre did not hear of the gateway's machine"
         time.sleep(0.1)
-    (relay,) = said(machines.centre, "collect.json")["relays"]
+    (relay,) = beat(machines.centre, "collect.json")["relays"]
     assert (relay["streams"], relay["gateway"], relay["backlog_bytes"]) == ([3], "never", 0)
     assert relay["acked"]
     assert machines.end("relay") == machines.end("collect") == 0
-    assert not said(machines.gateway, "relay.json")["running"]
-    centre = said(machines.centre, "collect.json")
+    assert not beat(machines.gateway, "relay.json")["running"]
+    centre = beat(machines.centre, "collect.json")
     assert (centre["running"], centre["problem"], centre["waiting"]) == (False, "", 0)
     assert centre["bytes"] > 0
 
