@@ -19,7 +19,22 @@ MONTH = "SELECT ts, value, flag FROM obs WHERE series = {} AND kind = 1 ORDER BY
 Row = tuple[int, int, int, float, str, float]
 
 
-class Sqlite:
+class Rows:
+    """What is read in the same words from both."""
+
+    _db: Any
+
+    def latest(self) -> int:
+        return len(self._db.execute(f"SELECT id, ({NEWEST}) FROM s").fetchall())
+
+    def month(self, series: int) -> int:
+        return len(self._db.execute(MONTH.format(series)).fetchall())
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class Sqlite(Rows):
     name = "SQLite only"
 
     def __init__(self, folder: Path) -> None:
@@ -39,17 +54,8 @@ class Sqlite:
         )
         self._db.execute("COMMIT")
 
-    def latest(self) -> int:
-        return len(self._db.execute(f"SELECT id, ({NEWEST}) FROM s").fetchall())
 
-    def month(self, series: int) -> int:
-        return len(self._db.execute(MONTH.format(series)).fetchall())
-
-    def close(self) -> None:
-        self._db.close()
-
-
-class Postgres:
+class Postgres(Rows):
     name = "PostgreSQL only"
 
     def __init__(self) -> None:
@@ -76,15 +82,6 @@ class Postgres:
                    ON CONFLICT (series, kind, ts) DO UPDATE SET value = excluded.value"""
             )
             cursor.execute("TRUNCATE fresh")
-
-    def latest(self) -> int:
-        return len(self._db.execute(f"SELECT id, ({NEWEST}) FROM s").fetchall())
-
-    def month(self, series: int) -> int:
-        return len(self._db.execute(MONTH.format(series)).fetchall())
-
-    def close(self) -> None:
-        self._db.close()
 
 
 def measure(database: Sqlite | Postgres, count: int, most: float) -> dict[str, Any]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,21 +17,6 @@ from ceguan.standards.tables import (
     WaterLimit,
 )
 from ceguan.standards.tables import rows as rows_of
-
-
-@pytest.fixture
-def judge(tmp_path, capfd):
-    """Run a verb on the text of a CSV; gives (exit code, rows, standard error)."""
-
-    def go(verb, text, *options):
-        path = tmp_path / "in.csv"
-        path.write_text(text, encoding="utf-8")
-        code = main(["evaluate", verb, str(path), *options])
-        out, err = capfd.readouterr()
-        return code, list(csv.DictReader(io.StringIO(out))), err
-
-    return go
-
 
 SECTION = """section,river,time,氨氮(mg/L),CODMn,总磷,ph,do_mgL,铅_ugL,tn
 甲,东河,2026-01-05,0.5,3,0.1,7.2,8,5,2
