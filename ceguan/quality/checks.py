@@ -1,8 +1,12 @@
 """The tests: missing, out of range, flat line, spike, clock. Columns in, one Outcome per reading out.
 
-Every function takes readings of one series in rising order of time (`ts` int64, UTC epoch seconds, START of the
-interval; `value` float64 in the unit of the series, NaN = the device sent none) and returns a `Result` of the same
-length. A reading without a value is MISSING in every test. Nothing here decides about validity: see `layers`.
+Every function takes readings in rising order of time (`ts` int64, UTC epoch seconds, START of the interval; `value`
+float64 in the unit of the series, NaN = the device sent none) and gives back as many answers. A reading without a value
+is MISSING in every test. Nothing here decides about validity: see `layers`.
+
+Readings of many series are tested at once when they lie one series behind the other: `of` names the series of each
+reading by its place (int64, rising), None = all are of one. Parameters are numbers, or an array with one for each
+reading.
 """
 
 from __future__ import annotations
@@ -23,19 +27,22 @@ Evidence = Mapping[str, float | int | str]
 
 VERSIONS = {"missing": "1", "range": "1", "flat_line": "1", "spike": "1", "clock": "1"}
 """Version of each test's algorithm: raised whenever the same readings could get another outcome."""
+PASS, NOT_EVALUATED, SUSPECT = int(Outcome.PASS), int(Outcome.NOT_EVALUATED), int(Outcome.SUSPECT)
+FAIL, MISSING = int(Outcome.FAIL), int(Outcome.MISSING)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one test said: an outcome per reading and the figures behind each outcome that is not PASS.
+    """What one test said: an outcome per reading and the figures behind each outcome that is SUSPECT or FAIL.
 
-    `why_not` says why the test could not be run at all (then every outcome is NOT_EVALUATED or MISSING).
+    `untested`: readings of series on which the test could not be run at all, because of `why_not`; their outcome is
+    NOT_EVALUATED or MISSING.
     """
 
     test: str
     outcome: Outcomes
-    params: Mapping[str, float]
     evidence: Mapping[int, Evidence] = field(default_factory=dict)
+    untested: Bools | bool = False
     why_not: str = ""
 
     @property
@@ -44,7 +51,7 @@ class Result:
 
 
 def missing(ts: Ints, start: int, end: int, every: int) -> Ints:
-    """Due times in [start, end) at which no reading begins.
+    """Due times in [start, end) at which no reading of a series begins.
 
     A time is due every `every` seconds, in the phase of the first reading (of `start` when there is none); a reading
     counts for the due time in whose interval it begins, so a device that is a few minutes off is not missing.
@@ -56,42 +63,78 @@ def missing(ts: Ints, start: int, end: int, every: int) -> Ints:
     return due[~here]
 
 
+def missed(ts: Ints, of: Ints, start: Ints, end: Ints, every: Ints) -> Ints:
+    """How many due times `missing` would name for each series; `start`, `end`, `every`: one for each series."""
+    begin = np.searchsorted(of, np.arange(len(start)))
+    some = np.bincount(of, minlength=len(start)) > 0
+    phase = start % every
+    phase[some] = ts[begin[some]] % every[some]
+    first = start + (phase - start) % every
+    due = np.maximum(0, -((first - end) // every))
+    slot = (ts - phase[of]) // every[of]
+    new = np.ones(len(ts), np.bool_)
+    new[1:] = (slot[1:] != slot[:-1]) | (of[1:] != of[:-1])
+    at = slot * every[of] + phase[of]
+    here = new & (at >= first[of]) & (at < end[of])
+    return due - np.bincount(of[here], minlength=len(start))
+
+
 def interval(ts: Ints, fallback: int) -> int:
     """Seconds between readings as the series itself shows it; `fallback` with fewer than two readings.
 
     The commonest difference, if it makes up more than half of them; else the smallest (many holes, few readings).
     """
-    steps = np.diff(ts)
-    steps = steps[steps > 0]
-    if not len(steps):
-        return fallback
-    values, counts = np.unique(steps, return_counts=True)
-    return int(values[counts.argmax()] if counts.max() * 2 > len(steps) else values[0])
+    return int(intervals(ts, np.zeros(len(ts), np.int64), np.array([fallback]))[0])
+
+
+def intervals(ts: Ints, of: Ints, fallback: Ints) -> Ints:
+    """`interval` of each of many series; `fallback`: one for each."""
+    step, series = np.diff(ts), of[1:]
+    real = (step > 0) & (series == of[:-1])
+    step, series = step[real], series[real]
+    order = np.lexsort((step, series))
+    step, series = step[order], series[order]
+    new = np.ones(len(step), np.bool_)
+    new[1:] = (step[1:] != step[:-1]) | (series[1:] != series[:-1])
+    at = np.flatnonzero(new)
+    count, step, series = np.diff(np.append(at, len(step))), step[at], series[at]
+    found, smallest = fallback.astype(np.int64), np.unique(series, return_index=True)[1]
+    found[series[smallest]] = step[smallest]
+    common = count * 2 > np.bincount(series, count, len(fallback))[series]
+    found[series[common]] = step[common]
+    return found
 
 
 def resolution(value: Floats, display: float) -> float:
     """Smallest step between two values that occur, not more than `display` (the step the series is shown with)."""
-    steps = np.diff(np.unique(value[~np.isnan(value)]))
-    steps = steps[steps > 1e-9]
-    return min(float(steps.min()), display) if len(steps) else display
+    return float(resolutions(value, np.zeros(len(value), np.int64), np.array([display]))[0])
 
 
-def out_of_range(value: Floats, low: float | None, high: float | None) -> Result:
+def resolutions(value: Floats, of: Ints, display: Floats) -> Floats:
+    """`resolution` of each of many series; `display`: one for each."""
+    there = ~np.isnan(value)
+    value, of = value[there], of[there]
+    order = np.lexsort((value, of))
+    value, of = value[order], of[order]
+    step = np.diff(value)
+    real = (step > 1e-9) & (of[1:] == of[:-1])
+    found = np.array(display, np.float64)
+    np.minimum.at(found, of[1:][real], step[real])
+    return found
+
+
+def out_of_range(value: Floats, low: Floats | float | None, high: Floats | float | None) -> Result:
     """FAIL outside [low, high]: the instrument's range where it is known, else what is physically possible.
 
-    The ends belong to the range; None = no limit on that side. With neither nothing can be tested.
+    The ends belong to the range; None or NaN = no limit on that side. With neither nothing can be tested.
     """
-    params = {k: v for k, v in (("low", low), ("high", high)) if v is not None}
-    if not params:
-        return _not_evaluated("range", value, params, "量程和物理范围均未知")
-    beyond = np.zeros(len(value), np.bool_)
-    if low is not None:
-        beyond |= value < low
-    if high is not None:
-        beyond |= value > high
-    outcome = _outcomes(value, beyond, Outcome.FAIL)
+    bottom, top = (np.broadcast_to(np.nan if limit is None else limit, value.shape) for limit in (low, high))
+    beyond = (value < bottom) | (value > top)
+    untested = np.isnan(bottom) & np.isnan(top)
+    outcome = _outcomes(value, beyond, FAIL)
+    outcome[untested & (outcome == PASS)] = NOT_EVALUATED
     evidence = {int(i): {"value": float(value[i])} for i in np.flatnonzero(beyond)}
-    return Result("range", outcome, params, evidence)
+    return Result("range", outcome, evidence, untested, "量程和物理范围均未知" if untested.any() else "")
 
 
 def flat_line(
@@ -99,40 +142,38 @@ def flat_line(
     value: Floats,
     counted: Bools,
     *,
-    run: int,
-    every: int,
-    step: float,
-    detection_limit: float | None = None,
-    dl_factor: float = 2.0,
+    run: Floats | int,
+    every: Ints | int,
+    step: Floats | float,
+    floor: Floats | float = -np.inf,
+    of: Ints | None = None,
 ) -> Result:
     """SUSPECT for every reading in a run of at least `run` equal values without a hole.
 
     Equal means: the same multiple of `step`, the resolution (see `resolution`; not a parameter, the data show it).
-    Values at or below `dl_factor` × detection limit are left alone (an instrument that sees nothing is allowed to be
-    constant), as are readings not `counted` (device flag).
+    Values at or below `floor` (a multiple of the detection limit) are left alone (an instrument that sees nothing is
+    allowed to be constant), as are readings not `counted` (device flag).
     A flat line is a lead, never a proof: see docs/quality.md for the natural rates behind `run`.
     """
-    params: dict[str, float] = {"run": run, "every": every}
-    floor = -np.inf
-    if detection_limit is not None:
-        floor = dl_factor * detection_limit
-        params |= {"detection_limit": detection_limit, "dl_factor": dl_factor}
     usable = counted & (value > floor)
     with np.errstate(invalid="ignore"):
         level = np.where(usable, np.rint(value / step), np.nan)
-    length = run_lengths(ts, level, every)
-    flat = length >= run
-    evidence = {int(i): {"value": float(value[i]), "at_least": run} for i in np.flatnonzero(flat)}
-    return Result("flat_line", _outcomes(value, flat, Outcome.SUSPECT), params, evidence)
+    flat = run_lengths(ts, level, every, of) >= run
+    least = np.broadcast_to(run, value.shape)
+    evidence = {int(i): {"value": float(value[i]), "at_least": int(least[i])} for i in np.flatnonzero(flat)}
+    return Result("flat_line", _outcomes(value, flat, SUSPECT), evidence)
 
 
-def run_lengths(ts: Ints, level: Floats, every: int) -> Ints:
+def run_lengths(ts: Ints, level: Floats, every: Ints | int, of: Ints | None = None) -> Ints:
     """Length of the run of equal levels each reading belongs to; 0 where the level is NaN. A hole ends a run."""
     n = len(level)
     if n == 0:
         return np.zeros(0, np.int64)
+    hole = np.diff(ts) > 1.5 * np.broadcast_to(every, n)[1:]
     starts = np.ones(n, np.bool_)
-    starts[1:] = (level[1:] != level[:-1]) | (np.diff(ts) > 1.5 * every)  # NaN differs from itself
+    starts[1:] = (level[1:] != level[:-1]) | hole  # NaN differs from itself
+    if of is not None:
+        starts[1:] |= of[1:] != of[:-1]
     number = np.cumsum(starts) - 1
     length = np.bincount(number)[number]
     return np.where(np.isnan(level), 0, length)
@@ -143,9 +184,10 @@ def spike(
     counted: Bools,
     *,
     neighbours: int = 2,
-    factor: float,
-    floor: float,
-    relative: float,
+    factor: Floats | float,
+    floor: Floats | float,
+    relative: Floats | float,
+    of: Ints | None = None,
 ) -> Result:
     """SUSPECT where a reading stands alone against the `neighbours` before and after it.
 
@@ -153,30 +195,28 @@ def spike(
     in the unit of the series) and beyond `relative` × the median. The first and last `neighbours` readings, and those
     with a missing or flagged neighbour next to them, are NOT_EVALUATED.
     """
-    params = {"neighbours": neighbours, "factor": factor, "floor": floor, "relative": relative}
-    clean = np.where(counted, value, np.nan)
-    n = len(value)
-    if n < 2 * neighbours + 1:
-        return _not_evaluated("spike", value, params, "相邻读数不足")
-    window = np.lib.stride_tricks.sliding_window_view(clean, 2 * neighbours + 1)
-    around = np.delete(window, neighbours, axis=1)
-    middle = np.median(around, axis=1)  # NaN when any neighbour is missing
-    scatter = 1.4826 * np.median(np.abs(around - middle[:, None]), axis=1)
-    departure = np.abs(window[:, neighbours] - middle)
+    n, width = len(value), 2 * neighbours + 1
+    one = np.zeros(n, np.int64) if of is None else of
+    middle, scatter = (np.full(n, np.nan) for _ in range(2))
+    if n >= width:
+        window = np.lib.stride_tricks.sliding_window_view(np.where(counted, value, np.nan), width)
+        around = np.delete(window, neighbours, axis=1)
+        inside = slice(neighbours, n - neighbours)
+        middle[inside] = np.median(around, axis=1)  # NaN when any neighbour is missing
+        scatter[inside] = 1.4826 * np.median(np.abs(around - middle[inside, None]), axis=1)
+        middle[inside][one[width - 1 :] != one[: n - width + 1]] = np.nan  # a neighbour of another series is none
+    departure = np.abs(np.where(counted, value, np.nan) - middle)
     alone = (departure > factor * np.maximum(scatter, floor)) & (departure > relative * np.abs(middle))
-    outcome = np.full(n, Outcome.NOT_EVALUATED, np.int8)
-    core = np.where(np.isnan(departure), Outcome.NOT_EVALUATED, np.where(alone, Outcome.SUSPECT, Outcome.PASS))
-    outcome[neighbours : n - neighbours] = core
-    outcome[np.isnan(value)] = Outcome.MISSING
-    at = np.flatnonzero(alone)
+    outcome = _outcomes(value, alone, SUSPECT)
+    outcome[np.isnan(departure) & ~np.isnan(value)] = NOT_EVALUATED
     evidence = {
-        int(i + neighbours): {"value": float(clean[i + neighbours]), "neighbours": round(float(middle[i]), 6)}
-        for i in at
+        int(i): {"value": float(value[i]), "neighbours": round(float(middle[i]), 6)} for i in np.flatnonzero(alone)
     }
-    return Result("spike", outcome, params, evidence)
+    few = np.bincount(one)[one] < width if n else np.zeros(0, np.bool_)
+    return Result("spike", outcome, evidence, few, "相邻读数不足" if few.any() else "")
 
 
-def clock(ts: Ints, received: Ints, length: int, tolerance: float) -> Result:
+def clock(ts: Ints, received: Ints, length: Ints | int, tolerance: Floats | float) -> Result:
     """SUSPECT where a reading was received more than `tolerance` seconds before its interval had ended.
 
     Such a device's clock is ahead. A clock that is behind cannot be told from late sending here; the time of sending
@@ -184,17 +224,12 @@ def clock(ts: Ints, received: Ints, length: int, tolerance: float) -> Result:
     """
     ahead = (ts + length - received).astype(np.float64)
     early = ahead > tolerance
-    outcome = np.where(early, Outcome.SUSPECT, Outcome.PASS).astype(np.int8)
+    outcome = np.where(early, SUSPECT, PASS).astype(np.int8)
     evidence = {int(i): {"ahead_seconds": int(ahead[i])} for i in np.flatnonzero(early)}
-    return Result("clock", outcome, {"tolerance": tolerance, "length": length}, evidence)
+    return Result("clock", outcome, evidence)
 
 
-def _outcomes(value: Floats, hit: Bools, outcome: Outcome) -> Outcomes:
-    out = np.where(hit, outcome, Outcome.PASS).astype(np.int8)
-    out[np.isnan(value)] = Outcome.MISSING
+def _outcomes(value: Floats, hit: Bools, outcome: int) -> Outcomes:
+    out = np.where(hit, outcome, PASS).astype(np.int8)
+    out[np.isnan(value)] = MISSING
     return out
-
-
-def _not_evaluated(test: str, value: Floats, params: Mapping[str, float], why: str) -> Result:
-    outcome = np.where(np.isnan(value), Outcome.MISSING, Outcome.NOT_EVALUATED).astype(np.int8)
-    return Result(test, outcome, params, why_not=why)

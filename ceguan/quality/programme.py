@@ -6,9 +6,11 @@ factor before kind of point before "*". A row without parameters switches the te
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
 from typing import ClassVar
 
 from ceguan.standards.tables import Row, TableError, parse
@@ -28,11 +30,10 @@ class Step(Row):
     parameters: str
 
     @property
-    def params(self) -> dict[str, float]:
+    def params(self) -> Mapping[str, float]:
         """The parameters as numbers; raises TableError naming the row when one is none."""
         try:
-            pairs = (part.split("=") for part in self.parameters.split(";") if part)
-            return {name: float(number) for name, number in pairs}
+            return _numbers(self.parameters)
         except ValueError as error:
             raise TableError(f"{self.where} 列 parameters: {self.parameters!r} 无法读取") from error
 
@@ -43,6 +44,12 @@ class Step(Row):
     @property
     def weight(self) -> int:
         return 2 * (self.factor != "*") + (self.point_kind != "*")
+
+
+@cache
+def _numbers(parameters: str) -> Mapping[str, float]:
+    pairs = (part.split("=") for part in parameters.split(";") if part)
+    return MappingProxyType({name: float(number) for name, number in pairs})
 
 
 @cache

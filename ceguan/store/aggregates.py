@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from ceguan.quality import layers
 from ceguan.store import columns, history, query, stale
-from ceguan.store.database import Database
+from ceguan.store.database import Database, json_ints
 from ceguan.store.lake import Lake
 from ceguan.store.ledger import Ledger, writing
 from ceguan.store.schema import BEGINNING
@@ -224,7 +224,7 @@ def _limits(extent: tuple[int, int], period: Period, start: float, end: float) -
 def _extent(db: Database, series: Sequence[int], kind: int) -> tuple[int, int] | None:
     """[from, to) outside of which these series have no reading."""
     sql = "SELECT max(ts) FROM json_each(?) s CROSS JOIN latest l ON l.series = s.value WHERE l.kind = ?"
-    last = db.execute(sql, (query.json_ints(series), kind)).fetchone()[0]
+    last = db.execute(sql, (json_ints(series), kind)).fetchone()[0]
     first = stale.oldest(db, [(one, kind) for one in series])
     return None if last is None or first is None else (first, last + 1)
 
@@ -364,7 +364,7 @@ def _marks(db: Database, series: Sequence[int], kind: int, low: int, high: int) 
     """(series, day) of marks that touch [low, high)."""
     sql = """SELECT t.series, t.day FROM json_each(?) s CROSS JOIN stale t ON t.series = s.value
              WHERE t.kind = ? AND t.day >= ? AND t.day < ? ORDER BY t.series, t.day"""
-    rows = db.execute(sql, (query.json_ints(series), kind, day_of(low), high))
+    rows = db.execute(sql, (json_ints(series), kind, day_of(low), high))
     return columns.table(_MARKS, rows)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import orjson
 from numpy.typing import NDArray
 
 from ceguan.store import sqlite
@@ -71,6 +72,11 @@ class Database(Protocol):
 
     def forget(self, low: int, high: int, start: int, end: int) -> None:
         """Remove the readings of the series [low, high) in a sealed month [start, end)."""
+
+
+def json_ints(numbers: Iterable[int]) -> str:
+    """Whole numbers as what `json_each(?)` takes."""
+    return orjson.dumps(sorted({int(number) for number in numbers})).decode()
 
 
 def connect_writer(path: Path, url: str = "") -> Database:

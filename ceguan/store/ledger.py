@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,13 +20,15 @@ import pyarrow as pa
 
 from ceguan.store import stale
 from ceguan.store.archive import Position
-from ceguan.store.database import Database, connect_writer
+from ceguan.store.database import Database, connect_writer, json_ints
 from ceguan.store.errors import LedgerTakenError
 from ceguan.store.incoming import Added, Newest, in_columns, take_in
 from ceguan.store.lake import Lake
 from ceguan.words import Outcome
 
 Row = Sequence[Any]
+InForce = dict[int, list[Any]]
+"""Of a series and test: ts → turn, ver, version, outcome, params, evidence of the newest row."""
 
 
 class QualityRun(NamedTuple):
@@ -276,34 +279,30 @@ class Batch:
         given = in_columns(readings)
         return take_in(self._db, self._history, self._newest(), given)
 
-    def add_flags(self, run: QualityRun, flags: Sequence[Flag]) -> int:
-        """Record a test run and its outcomes other than PASS. Returns how many flag rows that made.
+    def add_flags(self, tested: Sequence[tuple[QualityRun, Sequence[Flag]]]) -> int:
+        """Record test runs, each with its outcomes other than PASS. Returns how many flag rows that made.
 
-        An outcome already in force is not written again; a flag in force that this run no longer finds is lifted by a
-        PASS row. Flags outside [run.ts_from, run.ts_to) raise ValueError.
+        An outcome already in force is not written again; a flag in force that its run no longer finds is lifted by a
+        PASS row. Flags outside [run.ts_from, run.ts_to) raise ValueError. Runs given together should be of about the
+        same time: what is known of all their series is read from the first begin to the last end.
         """
-        if any(not run.ts_from <= flag.ts < run.ts_to for flag in flags):
-            raise ValueError(f"{run.test}: a flag lies outside the run [{run.ts_from}, {run.ts_to})")
-        params = _json(run.params)
-        in_force = self._flags_in_force(run)
-        rows, failed = [], set[int]()
-        for flag in flags:
-            turn, *before = in_force.pop(flag.ts, (-1,))
-            now = [flag.ver, run.version, flag.outcome, params, _json(flag.evidence)]
-            if before != now:
-                if Outcome.FAIL in (flag.outcome, *before[2:3]):
-                    failed.add(flag.ts)
-                rows.append((run.series, run.kind, flag.ts, run.test, turn + 1, *now, run.made_at))
-        for ts, (turn, ver, _, outcome, *_) in in_force.items():
-            if outcome != 1:
-                if outcome == Outcome.FAIL:
-                    failed.add(ts)
-                rows.append(
-                    (run.series, run.kind, ts, run.test, turn + 1, ver, run.version, 1, params, "{}", run.made_at)
-                )
+        for run, flags in tested:
+            if any(not run.ts_from <= flag.ts < run.ts_to for flag in flags):
+                raise ValueError(f"{run.test}: a flag lies outside the run [{run.ts_from}, {run.ts_to})")
+        by_kind: dict[int, list[tuple[QualityRun, Sequence[Flag]]]] = defaultdict(list)
+        for one in tested:
+            by_kind[one[0].kind].append(one)
+        rows, failed = list[Row](), set[tuple[int, int, int]]()
+        for kind, some in by_kind.items():
+            in_force = self._flags_in_force(kind, [run for run, _ in some])
+            for run, flags in some:
+                if flags or (run.series, run.test) in in_force:
+                    new = list(_turned(run, flags, in_force[run.series, run.test]))
+                    rows += [row for row, _ in new]
+                    failed |= {(run.series, kind, stale.day_of(row[2])) for row, counts in new if counts}
+            self._prove(kind, [run for run, _ in some])
         self._db.executemany(f"INSERT INTO flag VALUES ({_marks(11)})", rows)
-        stale.mark(self._db, {(run.series, run.kind, stale.day_of(ts)) for ts in failed})
-        self._prove(run, params)
+        stale.mark(self._db, failed)
         return len(rows)
 
     def add_decision(self, decision: Decision) -> int:
@@ -455,40 +454,47 @@ class Batch:
         )
 
     def put_gaps(
-        self, series: int, kind: int, start: int, end: int, gaps: Sequence[Gap], found_at: float, grow: bool = False
+        self, kind: int, start: int, end: int, gaps: Mapping[int, Sequence[Gap]], found_at: float, grow: bool = False
     ) -> None:
-        """Replace the gaps of a series that begin in [start, end). A gap that stays keeps its `found_at`.
+        """Replace the gaps of these series that begin in [start, end). A gap that stays keeps its `found_at`.
 
-        With `grow` the gap that ends at `start` with the same cause grows instead of another one beside it. What was
+        With `grow` a gap that ends at `start` with the same cause grows instead of another one beside it. What was
         known before stays in `past_gap`.
         """
-        if grow and gaps and gaps[0].ts_from == start and (last := self._gap_before(series, kind, gaps[0])):
-            start, gaps = last.ts_from, [last, *gaps[1:]]
-        key, where = (series, kind, start, end), "series = ? AND kind = ? AND ts_from >= ? AND ts_from < ?"
-        known = "SELECT ts_from, ts_to, cause, found_at, known_at FROM gap"
-        before = {row[0]: row for row in self._db.execute(f"{known} WHERE {where}", key)}
-        wanted = set(gaps)
-        gone = [row for row in before.values() if row[:3] not in wanted]
+        before = self._gaps_in_force(gaps, kind, start, end)
+        gone, new = list[Row](), list[Row]()
+        for series, wanted in gaps.items():
+            known = before[series]
+            if grow and wanted and (last := self._gap_before(series, kind, start, wanted[0])):
+                known[last[0]] = last
+                wanted = [wanted[0]._replace(ts_from=last[0]), *wanted[1:]]
+            if wanted or known:
+                gone += [(series, kind, *row) for row in known.values() if row[:3] not in wanted]
+                stay = {row[:3] for row in known.values()}
+                first = {ts_from: row[3] for ts_from, row in known.items()}
+                new += [(series, kind, *gap, first.get(gap.ts_from, found_at)) for gap in wanted if gap not in stay]
         self._db.executemany(
-            f"INSERT INTO past_gap VALUES ({_marks(8)})",
-            [(series, kind, *row, found_at) for row in gone if row[4] < found_at],
+            f"INSERT INTO past_gap VALUES ({_marks(8)})", [(*row, found_at) for row in gone if row[6] < found_at]
         )
-        self._db.executemany(
-            "DELETE FROM gap WHERE series = ? AND kind = ? AND ts_from = ?", [(series, kind, row[0]) for row in gone]
-        )
-        stay = {row[:3] for row in before.values()}
-        first = {ts_from: row[3] for ts_from, row in before.items()}
-        self._db.executemany(
-            f"INSERT INTO gap VALUES ({_marks(7)})",
-            [(series, kind, *gap, first.get(gap.ts_from, found_at), found_at) for gap in gaps if gap not in stay],
-        )
+        self._db.executemany("DELETE FROM gap WHERE series = ? AND kind = ? AND ts_from = ?", [row[:3] for row in gone])
+        self._db.executemany(f"INSERT INTO gap VALUES ({_marks(7)})", [(*row, found_at) for row in new])
 
-    def _gap_before(self, series: int, kind: int, gap: Gap) -> Gap | None:
-        """The gap that ends where this one begins, with the same cause, as one with it."""
-        sql = """SELECT ts_from, ts_to, cause FROM gap WHERE series = ? AND kind = ? AND ts_from < ?
+    def _gaps_in_force(self, series: Iterable[int], kind: int, start: int, end: int) -> dict[int, dict[int, Row]]:
+        """Series → ts_from → (ts_from, ts_to, cause, found_at, known_at) of those that begin in [start, end)."""
+        sql = """SELECT series, ts_from, ts_to, cause, found_at, known_at
+                 FROM json_each(?) s CROSS JOIN gap g ON g.series = s.value
+                 WHERE kind = ? AND ts_from >= ? AND ts_from < ?"""
+        found: dict[int, dict[int, Row]] = defaultdict(dict)
+        for one, *row in self._db.execute(sql, (json_ints(series), kind, start, end)):
+            found[one][row[0]] = tuple(row)
+        return found
+
+    def _gap_before(self, series: int, kind: int, start: int, gap: Gap) -> Row | None:
+        """The gap in force that ends at `start`, where this one begins, with the same cause."""
+        sql = """SELECT ts_from, ts_to, cause, found_at, known_at FROM gap WHERE series = ? AND kind = ? AND ts_from < ?
                  ORDER BY ts_from DESC LIMIT 1"""
-        last = self._db.execute(sql, (series, kind, gap.ts_from)).fetchone()
-        return Gap(last[0], gap.ts_to, gap.cause) if last and last[1:] == (gap.ts_from, gap.cause) else None
+        last = self._db.execute(sql, (series, kind, start)).fetchone()
+        return tuple(last) if last and last[1:3] == (start, gap.cause) and gap.ts_from == start else None
 
     def replace_fills(self, gone: Iterable[tuple[str, int, int]], rows: Iterable[Fill]) -> None:
         """Rows (MN, kind, ts_from) that go, and those that come in their place."""
@@ -501,29 +507,62 @@ class Batch:
             "INSERT INTO note VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, _json(value))
         )
 
-    def _flags_in_force(self, run: QualityRun) -> dict[int, tuple[Any, ...]]:
-        """ts → (turn, ver, version, outcome, params, evidence) of the newest row of this test."""
-        sql = """SELECT ts, turn, ver, version, outcome, params, evidence FROM flag
-                 WHERE series = ? AND kind = ? AND ts >= ? AND ts < ? AND test = ? ORDER BY ts, turn"""
-        found = self._db.execute(sql, (run.series, run.kind, run.ts_from, run.ts_to, run.test))
-        return {row[0]: row[1:] for row in found}
+    def _flags_in_force(self, kind: int, runs: Sequence[QualityRun]) -> dict[tuple[int, str], InForce]:
+        """By series and test what `_turned` needs, for the time of these runs."""
+        sql = """SELECT series, test, ts, turn, ver, version, outcome, params, evidence
+                 FROM json_each(?) s CROSS JOIN flag f ON f.series = s.value
+                 WHERE kind = ? AND ts >= ? AND ts < ? ORDER BY series, ts, test, turn"""
+        span = min(run.ts_from for run in runs), max(run.ts_to for run in runs)
+        found: dict[tuple[int, str], InForce] = defaultdict(dict)
+        for series, test, ts, *row in self._db.execute(sql, (json_ints(run.series for run in runs), kind, *span)):
+            found[series, test][ts] = row
+        return found
 
-    def _prove(self, run: QualityRun, params: str) -> None:
-        """Let the run grow out of an adjoining one with the same test, version and parameters, or begin a new one."""
-        key = (run.series, run.kind, run.test, run.version, params)
-        grown = self._db.execute(
-            """UPDATE quality_run SET ts_to = max(ts_to, ?), made_at = ?
-               WHERE series = ? AND kind = ? AND test = ? AND version = ? AND params = ? AND ts_from =
-                   (SELECT max(ts_from) FROM quality_run
-                    WHERE series = ? AND kind = ? AND test = ? AND version = ? AND params = ? AND ts_from <= ?)
-               AND ts_to >= ?""",
-            (run.ts_to, run.made_at, *key, *key, run.ts_from, run.ts_from),
+    def _prove(self, kind: int, runs: Sequence[QualityRun]) -> None:
+        """Let each run grow out of an adjoining one with the same test, version and parameters, or begin a new one."""
+        sql = """SELECT series, test, version, params, ts_from, ts_to
+                 FROM json_each(?) s CROSS JOIN quality_run q ON q.series = s.value
+                 WHERE kind = ? AND ts_from <= ? AND ts_to >= ? ORDER BY ts_from"""
+        last, first = max(run.ts_from for run in runs), min(run.ts_from for run in runs)
+        known: dict[Row, list[tuple[int, int]]] = defaultdict(list)
+        for *key, begin, end in self._db.execute(sql, (json_ints(run.series for run in runs), kind, last, first)):
+            known[tuple(key)].append((begin, end))
+        proved = {}
+        for run in runs:
+            key = run.series, run.test, run.version, _json(run.params)
+            begin, end = _grown(run, known[key])
+            known[key].append((begin, end))
+            proved[run.series, kind, *key[1:], begin] = (end, run.made_at, run.made_at)
+        self._db.executemany(
+            f"""INSERT INTO quality_run VALUES ({_marks(9)})
+                ON CONFLICT (series, kind, test, version, params, ts_from)
+                DO UPDATE SET ts_to = excluded.ts_to, made_at = excluded.made_at""",
+            [(*key, *value) for key, value in proved.items()],
         )
-        if not grown.rowcount:
-            self._db.execute(
-                f"INSERT INTO quality_run VALUES ({_marks(9)})",
-                (*key, run.ts_from, run.ts_to, run.made_at, run.made_at),
-            )
+
+
+def _grown(run: QualityRun, known: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """[begin, end) of the run together with the newest of the known ones that it adjoins."""
+    last, end = max(((one, end) for one, end in known if one <= run.ts_from), default=(0, -1))
+    return (last, max(end, run.ts_to)) if end >= run.ts_from else (run.ts_from, run.ts_to)
+
+
+def _turned(run: QualityRun, flags: Sequence[Flag], in_force: InForce) -> Iterator[tuple[Row, bool]]:
+    """New rows of a run, and whether a FAIL came or went with each; `in_force` follows."""
+    params, found = _json(run.params), set[int]()
+    for flag in flags:
+        found.add(flag.ts)
+        turn, *before = in_force.get(flag.ts, (-1,))
+        now = [flag.ver, run.version, flag.outcome, params, _json(flag.evidence)]
+        if before != now:
+            in_force[flag.ts] = [turn + 1, *now]
+            failed = Outcome.FAIL in (flag.outcome, *before[2:3])
+            yield (run.series, run.kind, flag.ts, run.test, turn + 1, *now, run.made_at), failed
+    for ts, (turn, ver, _, outcome, *_) in list(in_force.items()):
+        if outcome != Outcome.PASS and run.ts_from <= ts < run.ts_to and ts not in found:
+            lifted = [turn + 1, ver, run.version, int(Outcome.PASS), params, "{}"]
+            in_force[ts] = lifted
+            yield (run.series, run.kind, ts, run.test, *lifted, run.made_at), outcome == Outcome.FAIL
 
 
 def positions(connection: Database) -> dict[int, Position]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ceguan.store import columns, history
-from ceguan.store.database import Database
+from ceguan.store.database import Database, json_ints
 from ceguan.store.incoming import MANIFEST_IN_FORCE
 from ceguan.store.lake import Lake
 from ceguan.store.ledger import Fill
@@ -602,8 +602,3 @@ def _where(*given: tuple[str, Any]) -> tuple[str, list[Any]]:
             conditions.append(f"{name} IN (SELECT value FROM json_each(?))")
             arguments.append(json_ints(wanted))
     return " AND ".join(conditions), arguments
-
-
-def json_ints(numbers: Iterable[int]) -> str:
-    """Whole numbers as what `json_each(?)` takes."""
-    return orjson.dumps(sorted({int(number) for number in numbers})).decode()

@@ -15,9 +15,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from datetime import time as midnight
 from itertools import islice
 from statistics import median
 from typing import Any, NamedTuple
@@ -29,18 +29,19 @@ from numpy.typing import NDArray
 from ceguan.intake import decided
 from ceguan.registry import models
 from ceguan.settings import Settings
-from ceguan.store import CHANGED, SAME, Added, ArchiveError, Batch, Flag, Gap, QualityRun, Store, StoredVerdict, Verdict
+from ceguan.store import CHANGED, SAME, Added, ArchiveError, Batch, Flag, QualityRun, Store, StoredVerdict, Verdict
 from ceguan.store.refusals import refusal, told
-from ceguan.watch import findings, gaps, judge, windows
+from ceguan.watch import findings, judge, windows
 from ceguan.watch import status as statuses
-from ceguan.watch.dirty import DAY, HOUR, Dirty, clusters, day_start
+from ceguan.watch.dirty import DAY, HOUR, Dirty, Spots, clusters, day_start, portions
 from ceguan.watch.fill import Filler, asked
 from ceguan.watch.materialise import Gates, Materialiser, Taken
 from ceguan.watch.models import Finding
-from ceguan.watch.register import Point, Register, Series, interval_seconds
+from ceguan.watch.register import Point, Register, Series
+from ceguan.watch.sweep import Sweep
 from ceguan.watch.thresholds import threshold
-from ceguan.watch.windows import Track
-from ceguan.words import BEIJING, Kind, Outcome, PointKind, Status, beijing
+from ceguan.watch.windows import Stretch, Track
+from ceguan.words import Kind, Outcome, PointKind, Status, beijing
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,6 @@ LOOK_BATCHES = 20
 STATUS_SECONDS = 10
 SETTLE_DAYS = 200
 """Days of series whose aggregates one step computes: some hundred thousand readings at most."""
-MINUTE_DAYS = 2
-"""How many days back the first look for missing minutes goes."""
 FORGET_HOURS = 400 * 24
 """For how many hours it is remembered whether anything at all was received."""
 LATE_APART = 48 * HOUR
@@ -93,22 +92,30 @@ class Report:
         return not (self.records or self.verdicts or self.changes or self.gaps)
 
 
-class Late(NamedTuple):
-    """A stretch of a point whose gaps have to be looked at again."""
+class Spot(NamedTuple):
+    """Hours or days (starts, rising) of a point that are to be looked at."""
 
-    point: int
-    kind: Kind
-    start: int
-    end: int
+    point: Point
+    times: list[int]
 
 
 class Found(NamedTuple):
     """What looking at the dirty spots came to."""
 
-    tests: list[tuple[QualityRun, list[Flag]]]
+    tests: list[list[tuple[QualityRun, list[Flag]]]]  # those of one time together
     verdicts: list[Verdict]
-    late: list[Late]
-    flat: list[tuple[Point, Track]]
+    late: dict[tuple[Kind, int, int], set[int]]  # (kind, from, to) → points whose gaps have to be looked at again
+    flat: list[tuple[Point, Track, NDArray[np.bool_]]]
+    failed: list[tuple[str, Spot, str]]  # what was looked at, where, why it failed
+
+
+@contextmanager
+def _spared(name: str, spot: Spot, found: Found) -> Iterator[None]:
+    """One point must not stop all others: what fails is shown, and tried again on restart."""
+    try:
+        yield
+    except Exception as error:
+        found.failed.append((name, spot, told(log, f"点位 {spot.point.code} 的检验或判定失败", error)))
 
 
 class Clockwork:
@@ -124,7 +131,6 @@ class Clockwork:
         self.unconfirmed: Counter[tuple[str, str]] = Counter()
         self._batch_records = batch_records
         self._drifts: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=int(threshold("clock_frames"))))
-        self._read: tuple[int, int, dict[str, Track]] | None = None
         self._ahead = 0  # batches taken in since the last look
         self._torn = False
         """A step raised; what is in memory may be ahead of what was committed."""
@@ -193,10 +199,9 @@ class Clockwork:
         self._heard = {hour for first, last in note("heard") or () for hour in range(first, last + 1, HOUR)}
         self.unconfirmed = Counter({(mn, factor): n for mn, factor, n in note("unconfirmed") or ()})
         self._outbox: list[tuple[int, int | None]] = [(n, before) for n, before in note("outbox") or ()]
-        self._begun = {int(series): first for series, first in (note("begun") or {}).items()}
-        self._gaps_until: int | None = note("gaps_until")
-        self._minutes_begun = {int(series): first for series, first in (note("minutes_begun") or {}).items()}
-        self._minutes_until: int | None = note("minutes_until")
+        self._sweeps = {
+            kind: Sweep(self.store, kind, lambda hour: hour not in self._heard) for kind in (Kind.HOUR, Kind.MINUTE)
+        }
         self.filler = Filler(self.store, self.register, self.settings)
         self._in_doubt = self.store.held_dialects()
         self._unknown = {device["mn"] for device in self.store.unknown_devices()}
@@ -331,11 +336,11 @@ class Clockwork:
             return
         found = self._find(work, now, report)
         with self.store.ledger.batch() as batch:
-            report.flags = sum(batch.add_flags(run, flags) for run, flags in found.tests)
+            report.flags = sum(map(batch.add_flags, found.tests))
             stored = batch.add_verdicts(found.verdicts)
-            for late in found.late:
-                look = self._put_minute_gaps if late.kind == Kind.MINUTE else self._put_gaps
-                report.gaps += look(batch, self.register.points[late.point], late.start, late.end, now)
+            for (kind, start, end), points in found.late.items():
+                some = [self.register.points[one] for one in sorted(points)]
+                report.gaps += self._sweeps[kind].put(batch, some, start, end, now)
             self._stored = {one.id: one for one in stored}
             news = ((one.id, one.previous) for one in stored if one.verdict.outcome in NEWS or one.previous is not None)
             self._outbox += news
@@ -343,60 +348,73 @@ class Clockwork:
             batch.note("unjudged", self._unjudged.dump())
             batch.note("outbox", self._outbox)
         report.verdicts = len(stored)
-        for point, track in found.flat:
-            self._flat_line(point, track, now)
+        for flat in found.flat:
+            self._flat_line(*flat, now)
 
     def _find(self, work: Dirty, now: float, report: Report) -> Found:
-        found = Found([], [], [], [])
+        """Points of which the same stretch of time is to be looked at are looked at together."""
+        found = Found([], [], defaultdict(set), [], [])
         looks = (("hours", self._hours), ("minutes", self._minutes), ("days", self._days))
-        for number in sorted({*work.hours, *work.minutes, *work.days} & self.register.points.keys()):
-            point, self._read = self.register.points[number], None
-            for name, look in looks:
-                for group in clusters(getattr(work, name).get(number, ()), LATE_APART):
-                    try:
-                        look(point, group, now, found)
-                    except Exception as error:  # one point must not stop all others; shown, tried again on restart
-                        cause = told(log, f"点位 {point.code} 的检验或判定失败", error)
-                        report.errors.append(f"{point.code} {name}：{cause}")
-                        getattr(self._unjudged, name)[number].update(group)
-        self._read = None
+        for name, look in looks:
+            for some in self._together(getattr(work, name)):
+                try:
+                    look(some, now, found)
+                except Exception:  # of many at once: then one by one
+                    for spot in some:
+                        with _spared(name, spot, found):
+                            look([spot], now, found)
+        for name, spot, cause in found.failed:
+            report.errors.append(f"{spot.point.code} {name}：{cause}")
+            getattr(self._unjudged, name)[spot.point.id].update(spot.times)
         return found
 
-    def _hourly(self, point: Point, start: int, end: int) -> dict[str, Track]:
-        """Hourly tracks of at least [start, end); a stretch read for the same point just before is used again."""
-        if self._read is None or not (self._read[0] <= start and end <= self._read[1]):
-            self._read = (start, end, windows.read(self.store, point, Kind.HOUR, start, end))
-        return self._read[2]
+    def _together(self, spots: Spots) -> Iterator[list[Spot]]:
+        """Groups of hours or days of points, those of about the same time in one, of MOST_READINGS at most."""
+        alike: dict[tuple[int, ...], list[Spot]] = defaultdict(list)
+        for number in sorted(spots.keys() & self.register.points.keys()):
+            point = self.register.points[number]
+            for group in clusters(spots[number], LATE_APART):
+                alike[group[0], group[-1], windows.reach(point, Kind.HOUR)].append(Spot(point, group))
+        for (first, last, reach), some in alike.items():
+            readings = (last - first + DAY + 4 * reach) // HOUR
+            yield from portions(some, [len(spot.point.series) * readings for spot in some])
 
-    def _hours(self, point: Point, hours: list[int], now: float, found: Found) -> None:
+    def _hours(self, some: list[Spot], now: float, found: Found) -> None:
         """Tests around these hours, the verdicts of exactly these hours, and gaps that late hours close."""
-        first, end = hours[0], hours[-1] + HOUR
-        span = windows.reach(point, Kind.HOUR)
-        tracks = self._hourly(point, first - 2 * span, end + 2 * span)
-        for track in tracks.values():
-            found.tests.extend(windows.outcomes(track, first - span, end + span, now))
-            if point.kind in OUTLETS:
-                found.flat.append((point, track))
-        found.verdicts.extend(judge.hours(point, tracks, hours, self._minute_tracks(point, first, end), now))
-        self._late(point, Kind.HOUR, hours, self._gaps_until, found)
+        first, end = some[0].times[0], some[0].times[-1] + HOUR
+        span = windows.reach(some[0].point, Kind.HOUR)
+        stretch = windows.read(self.store, [spot.point for spot in some], Kind.HOUR, first - 2 * span, end + 2 * span)
+        tests, flat = windows.outcomes(stretch, first - span, end + span, now), list(self._flat_lines(stretch))
+        tracks = stretch.tracks()
+        found.tests.append(tests)
+        found.flat.extend(flat)
+        self._late(some, Kind.HOUR, found)
+        for spot in some:
+            with _spared("hours", spot, found):
+                point, minutes = spot.point, self._minute_tracks(spot.point, first, end)
+                found.verdicts.extend(judge.hours(point, tracks[point.id], spot.times, minutes, now))
 
-    @staticmethod
-    def _late(point: Point, kind: Kind, hours: list[int], until: int | None, found: Found) -> None:
+    def _late(self, some: list[Spot], kind: Kind, found: Found) -> None:
         """Readings came of days whose gaps have been named already."""
-        if until is not None and hours[0] < until:
-            last = day_start(PointKind.AIR, hours[-1]) + DAY
-            found.late.append(Late(point.id, kind, day_start(PointKind.AIR, hours[0]), min(last, until)))
+        until = self._sweeps[kind].until
+        for point, hours in some:
+            if until is not None and hours[0] < until:
+                last = day_start(PointKind.AIR, hours[-1]) + DAY
+                found.late[kind, day_start(PointKind.AIR, hours[0]), min(last, until)].add(point.id)
 
-    def _minutes(self, point: Point, hours: list[int], now: float, found: Found) -> None:
-        self._late(point, Kind.MINUTE, hours, self._minutes_until, found)
-        tracks = windows.read(self.store, point, Kind.MINUTE, hours[0], hours[-1] + HOUR)
-        for track in tracks.values():
-            found.tests.extend(windows.outcomes(track, hours[0], hours[-1] + HOUR, now))
+    def _minutes(self, some: list[Spot], now: float, found: Found) -> None:
+        start, end = some[0].times[0], some[0].times[-1] + HOUR
+        stretch = windows.read(self.store, [spot.point for spot in some], Kind.MINUTE, start, end)
+        found.tests.append(windows.outcomes(stretch, start, end, now))
+        self._late(some, Kind.MINUTE, found)
 
-    def _days(self, point: Point, days: list[int], now: float, found: Found) -> None:
-        first, end = days[0], days[-1] + DAY
-        tracks = self._hourly(point, first, end)
-        found.verdicts.extend(judge.days(point, tracks, days, self._minute_tracks(point, first, end), now))
+    def _days(self, some: list[Spot], now: float, found: Found) -> None:
+        first, end = some[0].times[0], some[0].times[-1] + DAY
+        tracks = windows.read(self.store, [spot.point for spot in some], Kind.HOUR, first, end).tracks()
+        for spot in some:
+            with _spared("days", spot, found):
+                point, minutes = spot.point, self._minute_tracks(spot.point, first, end)
+                found.verdicts.extend(judge.days(point, tracks[point.id], spot.times, minutes, now))
 
     def _minute_tracks(self, point: Point, start: int, end: int) -> judge.Minutes:
         """The minutes of a stretch, read when first asked for."""
@@ -404,7 +422,7 @@ class Clockwork:
 
         def minutes() -> dict[str, Track]:
             if not kept:
-                kept.append(windows.read(self.store, point, Kind.MINUTE, start, end))
+                kept.append(windows.read(self.store, [point], Kind.MINUTE, start, end).tracks()[point.id])
             return kept[0]
 
         return minutes
@@ -444,20 +462,26 @@ class Clockwork:
         )
         return True
 
-    def _flat_line(self, point: Point, track: Track, now: float) -> None:
+    def _flat_lines(self, stretch: Stretch) -> Iterator[tuple[Point, Track, NDArray[np.bool_]]]:
+        """Series of outlets with a run of equal values or a lead that may end, and where their values are flat."""
+        for test in stretch.tests:
+            if test.result.test == "flat_line":
+                flat = (test.result.outcome == Outcome.SUSPECT) & test.asked[stretch.of]
+                runs = np.bincount(stretch.of[flat], minlength=len(stretch.members)).tolist()
+                for place, (point, series) in enumerate(stretch.members):
+                    if point.kind in OUTLETS and (runs[place] or (point.id, f"flatline:{series.factor}") in self._open):
+                        yield point, stretch.track(place), flat[stretch.begin[place] : stretch.begin[place + 1]]
+
+    def _flat_line(self, point: Point, track: Track, flat: NDArray[np.bool_], now: float) -> None:
         """A lead of level 1 for a run of equal values at an outlet; ended by the next value that differs."""
-        result = next((one for one in track.results if one.test == "flat_line"), None)
-        if result is None or not len(track.ts):
-            return
         rule = f"flatline:{track.series.factor}"
-        flat = result.outcome == Outcome.SUSPECT
         if flat.any():
             last = int(flat.nonzero()[0][-1])
             first = last
             while first > 0 and flat[first - 1] and track.raw[first - 1] == track.raw[last]:
                 first -= 1
             self._lead(point, track.series, rule, track, first, last, now)
-        if not flat[-1] and track.usable[-1] and (point.id, rule) in self._open:
+        if len(flat) and not flat[-1] and track.usable[-1] and (point.id, rule) in self._open:
             findings.end_finding(models.Point.objects.get(pk=point.id), rule, "数值恢复变化", now)
             self._open.discard((point.id, rule))
 
@@ -515,68 +539,14 @@ class Clockwork:
     def _sweep(self, now: float, report: Report) -> None:
         """Give what is missing a cause, up to the last hour for which one need not wait any more."""
         end = int(_nothing_comes_after(now)) // HOUR * HOUR
-        if self._gaps_until is not None and end <= self._gaps_until:
+        until = self._sweeps[Kind.HOUR].until
+        if until is not None and end <= until:
             return
-        start = 0 if self._gaps_until is None else day_start(PointKind.AIR, self._gaps_until)
+        points = list(self.register.points.values())
         with self.store.ledger.batch() as batch:
-            for point in self.register.points.values():
-                report.gaps += self._put_gaps(batch, point, start, end, now)
-            minutes = end - MINUTE_DAYS * DAY if self._minutes_until is None else self._minutes_until
-            for point in self.register.points.values():
-                report.gaps += self._put_minute_gaps(batch, point, minutes, end, now)
-            batch.note("begun", {str(series): first for series, first in self._begun.items()})
-            batch.note("minutes_begun", {str(series): first for series, first in self._minutes_begun.items()})
-            batch.note("gaps_until", end)
-            batch.note("minutes_until", end)
-        self._gaps_until = self._minutes_until = end
-
-    def _put_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
-        """Replace the gaps of a point in [start, end), which begins and ends at midnight or at the last sweep."""
-        end = _closed(point, end)
-        found = windows.times(self.store, point, Kind.HOUR, max(0, start - 2 * DAY), end)
-        for series, ts in found.items():
-            self._begun[series] = min(self._begun.get(series, int(ts[0])), int(ts[0]))
-        if not self._begun.keys() & {series.id for series in point.series.values()}:
-            return 0
-        known, count = self._known(point, found, start, end), 0
-        for series in (one.id for one in point.series.values() if one.id in self._begun):
-            mine = found.get(series, windows.NONE)
-            missing: list[Gap] = gaps.find(mine, max(start, self._begun[series]), end, known)
-            batch.put_gaps(series, Kind.HOUR, start, end, missing, now)
-            count += len(missing)
-        return count
-
-    def _put_minute_gaps(self, batch: Batch, point: Point, start: int, end: int, now: float) -> int:
-        """The same for the minutes of series that send any; the interval between them is that of the device."""
-        end = _closed(point, end)
-        if end <= start or not point.devices:
-            return 0
-        every, count = interval_seconds(Kind.MINUTE, point), 0
-        found = windows.times(self.store, point, Kind.MINUTE, start, end)
-        for series, ts in found.items():
-            self._minutes_begun[series] = min(self._minutes_begun.get(series, int(ts[0])), int(ts[0]))
-        begun = [one.id for one in point.series.values() if one.id in self._minutes_begun]
-        if not begun:
-            return 0
-        known, grow = self._known(point, found, start, end, every), start != day_start(PointKind.AIR, start)
-        for series in begun:
-            first = max(start, self._minutes_begun[series])
-            missing = gaps.find(found.get(series, windows.NONE), first, end, known, every)
-            batch.put_gaps(series, Kind.MINUTE, start, end, missing, now, grow)
-            count += len(missing)
-        return count
-
-    def _known(self, point: Point, found: dict[int, Any], start: int, end: int, length: int = HOUR) -> gaps.Known:
-        broken: set[int] = set()
-        held: set[int] = set()
-        for device in point.devices:
-            bad = self.store.bad_frames(start, end + 2 * HOUR, device.mn, 100_000)
-            broken |= {int(recv) // HOUR * HOUR for recv in bad["recv"].to_pylist()}
-            held |= {ts // length * length for ts in self.store.held_times(device.mn, start, end)}
-        present = {slot for ts in found.values() for slot in (ts // length * length).tolist()}
-        return gaps.Known(
-            point.maintained, present, held, broken, lambda hour: hour not in self._heard, bool(point.devices), length
-        )
+            report.gaps += sum(sweep.go_on(batch, points, end, now) for sweep in self._sweeps.values())
+        for sweep in self._sweeps.values():
+            sweep.until = end
 
     def _statuses(self, now: float, report: Report) -> None:
         if 0 <= now - self._status_at < STATUS_SECONDS:
@@ -651,13 +621,6 @@ def _distinct(*columns: NDArray[np.int64]) -> list[tuple[int, ...]]:
     for column in sorted_:
         first[1:] |= column[1:] != column[:-1]
     return list(zip(*(column[first].tolist() for column in sorted_), strict=True))
-
-
-def _closed(point: Point, end: int) -> int:
-    """`end`, or the moment from which on nothing is due from a point that is closed."""
-    if point.closed_on is None:
-        return end
-    return min(end, int(datetime.combine(point.closed_on, midnight(), BEIJING).timestamp()))
 
 
 def _limits(kind: str) -> statuses.Limits:

@@ -7,8 +7,9 @@ ripe: over, and nothing of them still on its way. All times are starts, UTC epoc
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ceguan.words import Kind, PointKind
 
@@ -17,6 +18,10 @@ _BEIJING = 8 * HOUR
 _DAY_BEGINS: dict[str, int] = {PointKind.NOISE: 6 * HOUR}
 """A day is Beijing's from midnight; the noise day begins with its daytime part at 06:00 (GB 3096)."""
 
+MOST_READINGS = 200_000
+"""So many readings, about, are looked at together: more at once is not faster, and memory stays bounded."""
+
+T = TypeVar("T")
 Spots = dict[int, set[int]]
 _HOURLY, _MINUTELY = int(Kind.HOUR), int(Kind.MINUTE)
 _OUTLETS = {str(PointKind.GAS_OUTLET), str(PointKind.WATER_OUTLET)}
@@ -36,6 +41,19 @@ def clusters(times: Iterable[int], apart: int) -> Iterator[list[int]]:
             yield group
             group = []
         group.append(time)
+    if group:
+        yield group
+
+
+def portions(items: Sequence[T], readings: Iterable[int]) -> Iterator[list[T]]:
+    """Items in groups that have at most MOST_READINGS together (or are one item), in their order."""
+    group, size = list[T](), 0
+    for item, count in zip(items, readings, strict=True):
+        if group and size + count > MOST_READINGS:
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += count
     if group:
         yield group
 

@@ -50,12 +50,9 @@ class Known:
     named: dict[tuple[int, bytes], list[Gap]] = field(default_factory=dict)  # a point's series often miss the same
 
 
-def find(ts: NDArray[np.int64], start: int, end: int, known: Known, every: int | None = None) -> list[Gap]:
-    """Gaps of one series in [start, end), split at midnight (Beijing) so that a day can be replaced by itself.
-
-    `every`: seconds between its readings; None: as `ts` shows it, which then has some before `start`.
-    """
-    every = every or checks.interval(ts, known.length)
+def find(ts: NDArray[np.int64], start: int, end: int, known: Known, every: int) -> list[Gap]:
+    """Gaps of one series with a reading due `every` seconds in [start, end), split at midnight (Beijing) so that a day
+    can be replaced by itself. `ts` may begin before `start`."""
     due = checks.missing(ts, start, end, every)
     key = (every, due.tobytes())
     if key not in known.named:

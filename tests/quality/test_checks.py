@@ -83,7 +83,7 @@ def test_equal_means_equal_within_the_resolution_of_the_instrument():
 
 
 def test_values_at_twice_the_detection_limit_or_below_may_be_constant():
-    assert flat([2, 2, 2, 5, 5, 5], detection_limit=1.0) == [1, 1, 1, 3, 3, 3]
+    assert flat([2, 2, 2, 5, 5, 5], floor=2.0) == [1, 1, 1, 3, 3, 3]
 
 
 def spiky(values: list[float], **extra) -> checks.Result:

@@ -138,7 +138,7 @@ def apply(store: Store, step: Any, now: int) -> None:
     elif step[0] == "flag":
         run = QualityRun(step[1], 1, MARCH, FAR, "range", "1", {}, now)
         with store.ledger.batch() as batch:
-            batch.add_flags(run, [Flag(ts, 0, step[3], {}) for ts in sorted(step[2])])
+            batch.add_flags([(run, [Flag(ts, 0, step[3], {}) for ts in sorted(step[2])])])
     else:
         _, series, start, length, action = step
         decision = Decision(series, 1, start, start + length, action, "李审核", now, "因校准", 1, "", 77.0)
@@ -235,7 +235,7 @@ def test_a_correction_invalidates_its_own_day_and_nothing_else(store: Store, wha
             batch.add_decision(Decision(1, 1, at, at + 60, "invalidate", "李审核", 1.0, "校准", 1))
     else:
         with store.ledger.batch() as batch:
-            batch.add_flags(QualityRun(1, 1, at, at + 60, "range", "1", {}, 1.0), [Flag(at, 0, 4, {})])
+            batch.add_flags([(QualityRun(1, 1, at, at + 60, "range", "1", {}, 1.0), [Flag(at, 0, 4, {})])])
     assert marks(store) == [(1, 1, MARCH + DAY)]
     assert written(store) == before
     assert settle(store) == 1
@@ -250,7 +250,7 @@ def test_what_changes_nothing_marks_nothing(store: Store) -> None:
     add(store, minute(1, MARCH, 1.0))
     run = QualityRun(1, 1, MARCH, MARCH + 60, "spike", "1", {}, 1.0)
     with store.ledger.batch() as batch:
-        batch.add_flags(run, [Flag(MARCH, 0, 3, {})])
+        batch.add_flags([(run, [Flag(MARCH, 0, 3, {})])])
         batch.add_decision(Decision(2, 1, MARCH, FAR, "keep", "李审核", 1.0, "没有这个序列的读数", 1))
     assert marks(store) == []
 
@@ -260,7 +260,7 @@ def test_a_fail_that_is_lifted_counts_again(store: Store) -> None:
     run = QualityRun(1, 1, MARCH, MARCH + 120, "range", "1", {}, 1.0)
     for flags, mean in (([Flag(MARCH, 0, 4, {})], 3.0), ([], 2.0)):
         with store.ledger.batch() as batch:
-            batch.add_flags(run, flags)
+            batch.add_flags([(run, flags)])
         for _ in range(2):
             assert ask(store, Period.DAY)["mean"].to_pylist() == [mean]
             settle(store)
@@ -270,7 +270,7 @@ def torn(store: Store) -> None:
     """A batch that raises behind its readings."""
     with store.ledger.batch() as batch:
         batch.add_readings([minute(1, MARCH + DAY, 2.0)])
-        batch.add_flags(QualityRun(1, 1, MARCH, MARCH + 60, "range", "1", {}, 1.0), [Flag(APRIL, 0, 4, {})])
+        batch.add_flags([(QualityRun(1, 1, MARCH, MARCH + 60, "range", "1", {}, 1.0), [Flag(APRIL, 0, 4, {})])])
 
 
 def test_a_batch_that_is_undone_leaves_no_mark(store: Store) -> None:
@@ -338,7 +338,7 @@ def test_as_of_is_computed_from_the_layers(store: Store) -> None:
             batch.add_decision(Decision(1, 1, MARCH, MARCH + 30, decided, "李审核", at, "复核", 1))
     run = QualityRun(1, 1, MARCH, APRIL, "range", "1", {}, APRIL + 7.0)
     with store.ledger.batch() as batch:
-        batch.add_flags(run, [Flag(MARCH + 60, 0, 4, {})])
+        batch.add_flags([(run, [Flag(MARCH + 60, 0, 4, {})])])
     for as_of in (MARCH + 70, MARCH + 200, APRIL, APRIL + 6, APRIL + 8, APRIL + 9):
         found = rows(ask(store, Period.DAY, as_of=as_of), *NAMES)
         np.testing.assert_equal(found, naive(store, 1, Period.DAY, as_of), str(as_of))

@@ -94,7 +94,7 @@ class City:
 
     def _flag(self, batch: Any, now: int, series: int, times: list[int]) -> None:
         run = QualityRun(series, 2, MARCH, END, "spike", "1", {}, now)
-        batch.add_flags(run, [Flag(ts, 0, 3, {}) for ts in sorted(times)])
+        batch.add_flags([(run, [Flag(ts, 0, 3, {}) for ts in sorted(times)])])
 
     def _judge(self, batch: Any, now: int, point: int, ts: int, rule: str, value: float) -> None:
         batch.add_verdicts([Verdict(point, rule, ts, "ok", value, "", "", "", {}, [[point, 2, ts, 0]], now)])
@@ -103,7 +103,7 @@ class City:
         """Of the four hours before the sweep and the four of it; with `grow` only the later ones are looked at."""
         start = FIRST_MISSING + 2 * LENGTH if grow else FIRST_MISSING
         found = [Gap(start + h * LENGTH, start + (h + 1) * LENGTH, cause) for h, cause in sorted(hours)]
-        batch.put_gaps(series, 2, start, FIRST_MISSING + 9 * LENGTH, found, now, grow)
+        batch.put_gaps(2, start, FIRST_MISSING + 9 * LENGTH, {series: found}, now, grow)
 
     def _hold(self, batch: Any, now: int, device: int, rows: list[Any]) -> None:
         """Devices 1 and 2 are unknown, frames of 3 and 4 are for the quarantine."""

@@ -95,9 +95,9 @@ def test_parts_give_the_days_that_reading_and_judging_give(
         with store.ledger.batch() as batch:
             for s, h in failed:
                 run = QualityRun(s, 2, START, END, "range", "1", {}, 1.0)
-                batch.add_flags(run, [Flag(START + h * HOUR, 0, 4, {})])
+                batch.add_flags([(run, [Flag(START + h * HOUR, 0, 4, {})])])
             if lifted and failed:
-                batch.add_flags(QualityRun(failed[0][0], 2, START, END, "range", "2", {}, 2.0), [])
+                batch.add_flags([(QualityRun(failed[0][0], 2, START, END, "range", "2", {}, 2.0), [])])
             for n, (s, h, length, action) in enumerate(decided):
                 begin = START + h * HOUR + (n % 2) * 60
                 what = 42.5 if action == "substitute" else None

@@ -179,7 +179,7 @@ def test_a_substitute_without_a_value_is_refused(store: Store) -> None:
 def test_the_database_itself_refuses_to_change_or_forget(store: Store, table: str, change: str) -> None:
     add(store, reading(1, MARCH, 5.0))
     with store.ledger.batch() as batch:
-        batch.add_flags(QualityRun(1, 2, MARCH, MARCH + HOUR, "spike", "1", {}, 1.0), [Flag(MARCH, 0, 3, {})])
+        batch.add_flags([(QualityRun(1, 2, MARCH, MARCH + HOUR, "spike", "1", {}, 1.0), [Flag(MARCH, 0, 3, {})])])
         batch.add_decision(decision())
         batch.add_verdicts([Verdict(1, "aqi", MARCH, "ok", 1.0, "优", "HJ 633-2026", "5", {}, [], 1.0)])
         batch.add_bad_frames([BadFrame(1, 1.0, "a", "", "noise", 3)])
@@ -272,7 +272,7 @@ def run(
 ) -> int:
     with store.ledger.batch() as batch:
         test = QualityRun(1, 2, start, start + hours * HOUR, "range", "1", {"upper": limit}, made_at)
-        return batch.add_flags(test, flags)
+        return batch.add_flags([(test, flags)])
 
 
 def flags(store: Store, **how: object) -> list[tuple[int, int]]:
@@ -428,11 +428,11 @@ def test_bad_frames_are_kept_with_their_error_newest_first(store: Store) -> None
 
 
 def test_a_gap_shrinks_when_late_data_arrive_and_keeps_when_it_was_found(store: Store) -> None:
-    span = (1, 2, MARCH, MARCH + 24 * HOUR)
+    span = (2, MARCH, MARCH + 24 * HOUR)
     with store.ledger.batch() as batch:
-        batch.put_gaps(*span, [Gap(MARCH, MARCH + 5 * HOUR, "no_connection")], 100.0)
+        batch.put_gaps(*span, {1: [Gap(MARCH, MARCH + 5 * HOUR, "no_connection")]}, 100.0)
     with store.ledger.batch() as batch:
-        batch.put_gaps(*span, [Gap(MARCH, MARCH + 2 * HOUR, "no_connection")], 200.0)
+        batch.put_gaps(*span, {1: [Gap(MARCH, MARCH + 2 * HOUR, "no_connection")]}, 200.0)
     (row,) = store.gaps([1], 2, MARCH + HOUR, MARCH + 9 * HOUR).to_pylist()
     assert (row["ts_to"], row["cause"], row["found_at"]) == (MARCH + 2 * HOUR, "no_connection", 100.0)
 

@@ -25,8 +25,8 @@ def write(folder: Path, city: SimpleNamespace, now: float) -> SimpleNamespace:
         batch.add_readings([_row(so2.id, ts, value, now, frame) for ts, value in values.items()])
         batch.add_readings([_row(so2.id, hour, 190.0, now + 60, frame)])
         run = QualityRun(so2.id, int(Kind.HOUR), hour - 7200, hour + 3600, "spike", "1", {"factor": 8}, now)
-        batch.add_flags(run, [Flag(hour, 1, Outcome.SUSPECT, {"jump": 160})])
-        batch.put_gaps(so2.id, int(Kind.HOUR), hour - 90000, hour, [Gap(hour - 86400, hour - 82800, "packet")], now)
+        batch.add_flags([(run, [Flag(hour, 1, Outcome.SUSPECT, {"jump": 160})])])
+        batch.put_gaps(int(Kind.HOUR), hour - 90000, hour, {so2.id: [Gap(hour - 86400, hour - 82800, "packet")]}, now)
         batch.add_decision(
             Decision(so2.id, int(Kind.HOUR), hour - 7200, hour - 3600, "invalidate", "analyst", now, "校准", frame)
         )

@@ -290,7 +290,7 @@ def asked(world):
     with world.clockwork.store.ledger.batch() as batch:
         start, number = at("2026-11-23 08:00"), world.city.points["gas_outlet"].series.first().pk
         gaps = [Gap(start, start + 3 * 3600, "packet")]
-        batch.put_gaps(number, int(Kind.HOUR), start, start + 3 * 3600, gaps, NOW)
+        batch.put_gaps(int(Kind.HOUR), start, start + 3 * 3600, {number: gaps}, NOW)
         done = Fill("MNGAS_OUTLET", int(Kind.HOUR), start, start + 7200, "no_data", 1, 7, NOW, "ExeRtn:100")
         waits = Fill("MNGAS_OUTLET", int(Kind.HOUR), start + 7200, start + 10800, "waiting", 0, None, NOW, "")
         batch.replace_fills([], [done, waits])
