@@ -184,3 +184,47 @@ def test_on_real_undisturbed_air_data_the_tests_stay_quiet(truth, station, name)
     assert runs <= MOST["flat_line"]
     assert (spikes.outcome == Outcome.SUSPECT).sum() <= MOST["spike"]
     assert (beyond.outcome == Outcome.FAIL).sum() == 0
+
+
+times_ = st.lists(st.integers(0, 40), max_size=25).map(lambda slots: np.array(sorted(slots), np.int64) * 600 + 120)
+one_series = st.tuples(
+    times_, st.integers(0, 20), st.sampled_from([600, 1200, 3600]), st.randoms(use_true_random=False)
+)
+
+
+@given(st.lists(one_series, min_size=1, max_size=5))
+@settings(max_examples=80, deadline=None)
+def test_series_tested_together_get_what_each_gets_alone(given_):
+    """Every test and every measure: one series behind the other gives what they give one by one."""
+    ts = [times for times, *_ in given_]
+    raw = [np.array([rng.choice([nan, 0, 1, 1, 2.5, 50]) for _ in times]) for times, _, _, rng in given_]
+    good = [np.array([rng.random() < 0.8 for _ in times], np.bool_) for times, _, _, rng in given_]
+    of = np.repeat(np.arange(len(given_)), [len(times) for times in ts])
+    start, every = (np.array([one[k] for one in given_], np.int64) for k in (1, 2))
+    start *= 600
+    all_ts, value, counted = (np.concatenate(parts) for parts in (ts, raw, good))
+    missed = checks.missed(all_ts, of, start, start + 12_000, every)
+    shown, steps = checks.intervals(all_ts, of, every), checks.resolutions(value, of, np.full(len(ts), 0.5))
+    run, high = np.arange(len(ts)) + 2, np.where(every > 600, 2.0, nan)
+    together = [
+        checks.flat_line(all_ts, value, counted, run=run[of], every=every[of], step=steps[of], of=of),
+        checks.spike(value, counted, factor=5.0, floor=run[of] * 0.1, relative=0.5, of=of),
+        checks.out_of_range(value, None, high[of]),
+    ]
+    edges = np.searchsorted(of, np.arange(len(ts) + 1))
+    for n, (times, one, yes) in enumerate(zip(ts, raw, good, strict=True)):
+        begin, seconds = int(start[n]), int(every[n])
+        assert missed[n] == len(checks.missing(times, begin, begin + 12_000, seconds))
+        assert shown[n] == checks.interval(times, seconds)
+        assert steps[n] == checks.resolution(one, 0.5)
+        alone = [
+            checks.flat_line(times, one, yes, run=n + 2, every=seconds, step=float(steps[n])),
+            checks.spike(one, yes, factor=5.0, floor=(n + 2) * 0.1, relative=0.5),
+            checks.out_of_range(one, None, float(high[n])),
+        ]
+        low, end = int(edges[n]), int(edges[n + 1])
+        for many, single in zip(together, alone, strict=True):
+            assert many.outcome[low:end].tolist() == single.outcome.tolist()
+            assert {i - low: why for i, why in many.evidence.items() if low <= i < end} == single.evidence
+            untested = [np.broadcast_to(result.untested, len(result.outcome)) for result in (many, single)]
+            assert untested[0][low:end].tolist() == untested[1].tolist()
