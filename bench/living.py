@@ -132,6 +132,11 @@ class Platform:
                 return int(sum(said["totals"][name] for name in ("new", "same", "changed")))
         return -1
 
+    def steps(self) -> tuple[int, bool]:
+        """How many steps the clockwork has made, and whether nothing more had arrived with the last one."""
+        said = json.loads((self.folder / "clockwork.json").read_text())
+        return int(said["steps"]), bool(said["caught_up"])
+
     def backlog(self) -> float:
         """Bytes of the archive that the ledger has yet to take in, in MB."""
         from ceguan.store import Store

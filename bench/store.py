@@ -143,6 +143,9 @@ def behind(platform: living.Platform, lines: living.Lines, frames: list[bytes], 
     months, latest = reader.end()
     while platform.backlog():
         time.sleep(0.1)
+    drained, (step, _) = time.monotonic() - began, platform.steps()
+    while not (platform.steps()[0] > step and platform.steps()[1]):  # with that step all that can be is tested, judged
+        time.sleep(0.1)
     whole, backlog, values = time.monotonic() - began, watch.end(), 10 * len(frames)
     at, count = f", {rate} frames/s", len(platform.series)
     said = (
@@ -151,9 +154,10 @@ def behind(platform: living.Platform, lines: living.Lines, frames: list[bytes], 
     )
     figure(f"acknowledged in the archive{at}", values / took, "values/s", said)
     figure(f"drained into the ledger meanwhile{at}", values * (1 - left / came) / took, "values/s", said)
-    figure(
-        f"drained until caught up{at}", values / whole, "values/s", f"tested and judged; after {whole:.1f} s; {said}"
-    )
+    done = f"the last frame after {took:.1f} s, its values after {drained:.1f} s; {said}"
+    figure(f"drained until caught up{at}", values / drained, "values/s", done)
+    done = f"tests, verdicts, gaps, statuses after {whole:.1f} s; {said}"
+    figure(f"drained, tested and judged{at}", values / whole, "values/s", done)
     figure(f"largest backlog{at}", max(backlog), "MB", f"of {came:.0f} MB; each second: {backlog}; {said}")
     month = f"4,464 ten-minute readings of the ledger, p95 of {len(months)}; {said}"
     figure(f"series-month read while writing{at}", quantile(months, 0.95), "ms", month)
