@@ -57,9 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
+        from ceguan.settings import SettingError
+        from ceguan.store import ArchiveError, HistoryError, LedgerError
         from ceguan.store.refusals import refusal
 
-        cause = refusal(error)
+        told = isinstance(error, ArchiveError | HistoryError | LedgerError | SettingError)
+        cause = str(error) if told else refusal(error)
         if cause is None:
             raise
         print(f"ceguan：{cause}；没有完成的部分没有写入", file=sys.stderr)

@@ -9,12 +9,15 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ceguan import clock, operate, settings
 from ceguan.store import Store, archive, proofs, verify
 from ceguan.store.proofs import Head
 from ceguan.words import BEIJING
+
+if TYPE_CHECKING:
+    from ceguan.intake.evidence import Noted
 
 
 def add_parser(verbs: argparse._SubParsersAction) -> None:
@@ -45,12 +48,16 @@ def _verify(args: argparse.Namespace) -> int:
     folder = settings.load().folder / "archive"
     found = archive.streams(folder) if args.stream is None else [args.stream]
     try:
-        noted = (_read_heads(args.heads) if args.heads else []) + (_noted_heads() if args.noted else [])
+        kept = _read_heads(args.heads) if args.heads else []
     except (OSError, ValueError, TypeError) as error:
         return _failed(f"链头读不出：{error}")
+    from_trail = _noted_heads() if args.noted else []
+    noted = kept + [one.head for one in from_trail]
     absent = [stream for stream in found if not archive.stream_folder(folder, stream).is_dir()]
     if args.stream is not None and absent:
         return _failed(f"没有归档流 {args.stream}；现有：{archive.streams(folder)}")
+    if not found and not noted:
+        return _failed(f"{folder} 里没有归档流，没有可核验的")
     gone = {head.stream for head in noted} - set(archive.streams(folder))
     for stream in sorted(gone) if args.stream is None else ():
         print(f"归档流 {stream} 整个不在了：记下过它的链头")
@@ -63,7 +70,21 @@ def _verify(args: argparse.Namespace) -> int:
     for result in results:
         _say(result)
     unaccounted = _unaccounted([result.stream for result in results if result.forgotten and not result.broken])
-    return int(broken or unaccounted or any(result.broken for result in results))
+    broken = broken or any(result.broken for result in results)
+    if args.noted and not broken:
+        print(_said_of(from_trail, found))
+    return int(broken or unaccounted)
+
+
+def _said_of(noted: list[Noted], streams: list[int]) -> str:
+    """How much the noted heads vouch for: without any, nobody can tell whether the end was cut off."""
+    of_these = [one for one in noted if one.head.stream in streams]
+    without = sorted(set(streams) - {one.head.stream for one in of_these})
+    said = [f"留痕中记下的 {len(of_these)} 个链头（最近 {of_these[-1].at}）都仍在链中"] if of_these else []
+    if without:
+        names = "、".join(map(str, without))
+        said.append(f"归档流 {names} 在留痕中还没有链头：末尾是否被截去，无从核对")
+    return "；".join(said)
 
 
 def _unaccounted(streams: list[int]) -> bool:
@@ -165,11 +186,11 @@ def _read_heads(path: Path) -> list[Head]:
     return [Head(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _noted_heads() -> list[Head]:
+def _noted_heads() -> list[Noted]:
     operate._django()
     from ceguan.watch import evidence
 
-    return [one.head for one in evidence.noted()]
+    return evidence.noted()
 
 
 class Bar:

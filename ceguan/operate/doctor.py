@@ -340,7 +340,11 @@ def _archive(values: Settings) -> Iterator[Found]:
 
     folder = values.folder / "archive"
     for stream in archive.streams(folder):
-        sealed = archive.sealed_segments(folder, stream)
+        try:
+            sealed = archive.sealed_segments(folder, stream)
+        except archive.ArchiveError as error:
+            yield Found(Level.BAD, "帧归档", str(error), "在此之前网关开不了这个流，不能应答；保留现场")
+            return
         if not sealed:
             continue
         path = archive.segment_path(archive.stream_folder(folder, stream), sealed[-1].segment)

@@ -512,7 +512,8 @@ class Store:
         return sealed.left(self._db, series, kind, start, end)
 
     def breaks(self) -> Iterator[str]:
-        """What of the ledger does not hold (chain of decisions, sealed files, archive positions), a sentence each."""
+        """What of the ledger does not hold (chain of decisions, append-only triggers, sealed files, archive positions),
+        a sentence each."""
         return checked.breaks(self._db, self.history, self.archive)
 
     def manifest(self) -> pa.Table:

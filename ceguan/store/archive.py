@@ -452,12 +452,12 @@ def streams(folder: Path) -> list[int]:
     """Numbers of the streams in this archive, ascending."""
     if not folder.is_dir():
         return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
 
 
 def segments(stream: Path) -> list[int]:
     """Numbers of the segments in a stream's folder, ascending."""
-    return sorted(int(path.stem) for path in stream.glob("*.seg"))
+    return sorted(int(path.stem) for path in stream.glob("*.seg") if path.stem.isdecimal())
 
 
 def end_of(stream: Path) -> Position:
@@ -467,7 +467,10 @@ def end_of(stream: Path) -> Position:
 
 
 def sealed_segments(folder: Path, stream: int, repair: bool = False) -> list[SealedSegment]:
-    """The sealed segments of a stream, in order, with their chained hashes; `repair`: as its one writer."""
+    """The sealed segments of a stream, in order, with their chained hashes; `repair`: as its one writer.
+
+    Raises ArchiveError where a line cannot be read.
+    """
     return _read_sealed(stream_folder(folder, stream), repair)
 
 
@@ -555,7 +558,14 @@ def _read_sealed(folder: Path, repair: bool = False) -> list[SealedSegment]:
         return []
     if repair:
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-    return [SealedSegment(**json.loads(line)) for line in whole_lines(path)]
+    found = list[SealedSegment]()
+    for line in whole_lines(path):
+        try:
+            found.append(SealedSegment(**json.loads(line)))
+        except (ValueError, TypeError):
+            where = f"{path} 第 {len(found) + 1} 行读不出"
+            raise ArchiveError(f"{where}:先用 ceguan archive verify 查明,再从备份取回这个文件") from None
+    return found
 
 
 def whole_lines(path: Path) -> list[bytes]:

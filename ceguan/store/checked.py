@@ -1,4 +1,5 @@
-"""Does the ledger still hold what it says? Its chain of decisions, the sealed files it lists, its archive positions."""
+"""Does the ledger still hold what it says? Its chain of decisions, the triggers that refuse to change what is there,
+the sealed files it lists, its archive positions."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ _LIGHTER = "SELECT month, part, max(generation) FROM forgotten GROUP BY month, p
 def breaks(db: Database, lake: Lake, folder: Path) -> Iterator[str]:
     """One sentence for each thing that does not hold; nothing when all does. `folder`: of the archive."""
     yield from _decisions(db)
+    for name in db.unguarded():
+        yield f"台账的触发器 {name} 不在了、被停用或被改：在它恢复之前，相应的表拦不住改动"
     yield from _files(db, lake)
     yield from _positions(db, folder)
 

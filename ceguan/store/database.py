@@ -52,6 +52,9 @@ class Database(Protocol):
     def occupied(self) -> dict[str, int]:
         """Bytes in the database server by schema ("ledger", "public": business data); empty where files lie here."""
 
+    def unguarded(self) -> list[str]:
+        """Append-only triggers that are missing, switched off or not what the schema says, by name."""
+
     def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         """Append to `reading`: columns in the order of READING_COLUMNS, sorted by its key; NaN becomes NULL."""
 

@@ -20,7 +20,7 @@ from psycopg.pq import TransactionStatus
 
 from ceguan.store import history
 from ceguan.store.errors import LedgerTakenError
-from ceguan.store.schema import MIGRATIONS, NEWEST_VERDICT, TooNewError, statements
+from ceguan.store.schema import MIGRATIONS, NEWEST_VERDICT, TooNewError, statements, wanted_guards
 
 Row = Sequence[Any]
 Numbers = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
@@ -49,6 +49,8 @@ _TRIGGER = re.compile(
     r"BEGIN\s+SELECT RAISE\(ABORT, '([^']*)'\);\s+END;",
     re.DOTALL,
 )
+_REPLACED = re.compile(r"CREATE TRIGGER \w+ BEFORE INSERT ON")
+"""Needless here: INSERT … ON CONFLICT DO UPDATE fires the triggers on UPDATE."""
 _READINGS = re.compile(r"(CREATE TABLE reading \(.*\))\s*WITHOUT ROWID;", re.DOTALL)
 
 
@@ -136,6 +138,19 @@ class Connection:
                WHERE n.nspname IN ('ledger', 'public') AND c.relkind IN ('r', 'm', 'S') GROUP BY n.nspname"""
         )
         return {"ledger": 0, "public": 0} | {name: int(size) for name, size in found}
+
+    def unguarded(self) -> list[str]:
+        """On the readings' partitions, too. What SQLite alone needs is none here: nothing is replaced unseen."""
+        found = self.execute(
+            """SELECT t.tgname, p.prosrc, bool_and(t.tgenabled IN ('O', 'A')) FROM pg_trigger t
+               JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+               WHERE c.relnamespace = 'ledger'::regnamespace GROUP BY 1, 2"""
+        )
+        on = {name: source for name, source, enabled in found if enabled}
+        wanted = {name: _TRIGGER.search(f"{sql};") for name, sql in wanted_guards().items()}
+        return sorted(
+            name for name, turn in wanted.items() if turn and on.get(name) != _body(turn[2], turn[4], turn[5])
+        )
 
     def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         """By COPY, into the partitions of their months."""
@@ -277,19 +292,25 @@ def _definition(statement: str) -> str:
     trigger = _TRIGGER.search(statement)
     if trigger:
         return _trigger(*trigger.groups())
+    if _REPLACED.search(statement):
+        return ""
     readings = _READINGS.search(statement)
     text = f"{readings[1]} PARTITION BY RANGE (ts);" if readings else statement
     return said(text).replace("%%", "%")
 
 
 def _trigger(name: str, verb: str, table: str, when: str | None, message: str) -> str:
-    row = "OLD" if verb == "DELETE" else "NEW"
-    raised = "RAISE EXCEPTION USING MESSAGE = '" + message + "', ERRCODE = 'integrity_constraint_violation';"
     return f"""
-        CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN IF {when or "true"} THEN {raised} END IF; RETURN {row}; END $$;
+        CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${_body(verb, when, message)}$$;
         CREATE TRIGGER {name} BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}();
     """
+
+
+def _body(verb: str, when: str | None, message: str) -> str:
+    """As databases that were made before have it, to the letter."""
+    row = "OLD" if verb == "DELETE" else "NEW"
+    raised = "RAISE EXCEPTION USING MESSAGE = '" + message + "', ERRCODE = 'integrity_constraint_violation';"
+    return f"\n        BEGIN IF {when or 'true'} THEN {raised} END IF; RETURN {row}; END "
 
 
 def _partition(start: int) -> str:

@@ -7,6 +7,8 @@ NULL in a number column means "the device sent none" (NaN outside).
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from functools import cache
 
 
 def _append_only(table: str) -> str:
@@ -273,7 +275,29 @@ LETTING_GO = """
     ) WITHOUT ROWID;
 """ + _append_only("forgotten")
 
-MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES, PARTS, LETTING_GO)
+
+def _no_replace(table: str, *keys: str, how: str = "ABORT, '{}: append-only, REPLACE refused'") -> str:
+    """SQLite alone: INSERT OR REPLACE removes the row that is in its way without firing the trigger on DELETE."""
+    there = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} o WHERE {' AND '.join(f'o.{name} = NEW.{name}' for name in key.split())})"
+        for key in keys
+    )
+    return f"""
+        CREATE TRIGGER {table}_no_replace BEFORE INSERT ON {table} WHEN {there}
+        BEGIN SELECT RAISE({how.format(table)}); END;
+        """
+
+
+NO_REPLACE = (
+    _no_replace("decision", "id")
+    + _no_replace("flag", "series kind ts test turn")
+    + _no_replace("verdict", "id", "rule point ts ver")
+    + _no_replace("manifest", "month part generation")
+    + _no_replace("forgotten", "month part act")
+    + _no_replace("bad_frame", "frame", how="IGNORE")  # those that come again are passed over
+)
+
+MIGRATIONS: tuple[str, ...] = (FIRST, RECEIVING, FILLING, KNOWING, AGGREGATES, PARTS, LETTING_GO, NO_REPLACE)
 
 
 class TooNewError(sqlite3.DatabaseError):
@@ -301,6 +325,19 @@ def migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def guards(connection: sqlite3.Connection) -> dict[str, str]:
+    """The triggers of a database, by name."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
+
+
+@cache
+def wanted_guards() -> dict[str, str]:
+    """The triggers that an up-to-date ledger has."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as scratch:
+        migrate(scratch)
+        return guards(scratch)
 
 
 def statements(script: str) -> list[str]:

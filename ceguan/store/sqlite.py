@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ceguan.store.schema import MIGRATIONS, NEWEST_VERDICT, migrate
+from ceguan.store.schema import MIGRATIONS, NEWEST_VERDICT, guards, migrate, wanted_guards
 from ceguan.words import READING_COLUMNS
 
 Row = Sequence[Any]
@@ -67,6 +67,10 @@ class Connection(sqlite3.Connection):
 
     def occupied(self) -> dict[str, int]:
         return {}
+
+    def unguarded(self) -> list[str]:
+        here = guards(self)
+        return sorted(name for name, sql in wanted_guards().items() if here.get(name) != sql)
 
     def insert_readings(self, columns: Sequence[NDArray[Any]]) -> None:
         marks = ", ".join("?" * len(READING_COLUMNS))

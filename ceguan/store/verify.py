@@ -2,8 +2,8 @@
 
 Every sealed segment must be there, have the length and SHA-256 it was sealed with, begin with a header that names the
 SHA-256 of the one before, and consist of records with a right CRC; every proof line must follow from the one before
-and fit its segment. The open segment must follow the last sealed one; its unfinished tail is no break (never
-acknowledged). A segment deleted by a recorded act (`forgotten.py`) is no break: the chain goes on from its seal line.
+and fit its segment. What a seal line says of its records is what they say. The open segment must follow the last sealed
+one; its unfinished tail is no break (never acknowledged). A segment deleted by a recorded act (`forgotten.py`) is no break: the chain goes on from its seal line.
 Runs beside the writer.
 """
 
@@ -20,6 +20,8 @@ from ceguan.store import archive, forgotten, proofs
 from ceguan.store.archive import FILE_HEADER, FIRST_OFFSET, FORMAT, NO_SEGMENT, SealedSegment
 from ceguan.store.proofs import Head, Proof
 
+MICROSECOND = 1e-6
+"""To which times of reception are kept in a record; a seal line has them as they were given."""
 Progress = Callable[[int], None]
 """Told how many bytes have been checked since it was told last."""
 
@@ -160,6 +162,7 @@ class _Walk:
             self._header(bytes(view[:FIRST_OFFSET]), line.segment, previous)
             walked = proofs.walk(view)
             self._content(line, len(view), walked, digest.result())
+            self._told(line, view, walked)
             if proof is not None:
                 self._proof(proof, view, walked)
         self.sealed += 1
@@ -204,6 +207,21 @@ class _Walk:
         raise _BrokenError(
             line.segment, 0, "内容与封存时的 SHA-256 不符，而各记录的 CRC 都对：改动者重算了 CRC，或封存记录被改"
         )
+
+    def _told(self, line: SealedSegment, view: memoryview, walked: proofs.Walked) -> None:
+        """What the seal line says of the records, by which segments are found, is so."""
+        damaged = set(walked.damaged)
+        intact = [start for start in walked.starts[1:] if start not in damaged]
+        ends = [archive.RECORD_HEADER.unpack_from(view, start)[-1] / 1e6 for start in (intact[:1] + intact[-1:])]
+        first, last = ends if ends else (None, None)
+        for name, said, found in (
+            ("记录数", line.records, len(intact)), ("最早接收时间", line.first_recv, first),
+            ("最晚接收时间", line.last_recv, last),
+        ):  # fmt: skip
+            same = said == found if said is None or found is None else abs(said - found) < MICROSECOND
+            if not same:
+                what = f"segments.jsonl 第 {line.segment + 1} 行的{name}是 {said}，段中是 {found}：封存记录被改"
+                raise _BrokenError(line.segment, 0, what)
 
     def _proof(self, proof: Proof, view: memoryview, walked: proofs.Walked) -> None:
         if proof.sm3 and proofs.sm3(view) != proof.sm3:

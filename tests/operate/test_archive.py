@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import shutil
 
 from ceguan.registry.models import AuditEvent
 from ceguan.store import ArchiveWriter, RecordKind, archive
+from ceguan.watch import evidence
 from tests.operate.test_serve import ceguan
 from tests.watch.world import HOUR, World, at
 
@@ -42,6 +44,38 @@ def test_a_head_kept_elsewhere_shows_that_the_end_was_cut_off(data, tmp_path_fac
     done = ceguan("archive", "verify", "--heads", kept, data=data)
     assert done.returncode == 1
     assert "归档流 3 断于段 4" in done.stdout
+
+
+def test_an_archive_that_is_not_there_does_not_hold(data):
+    done = ceguan("archive", "verify", data=data)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "没有归档流" in done.stderr
+
+
+def test_how_much_the_noted_heads_vouch_for_is_said(city, data):
+    fill(data)
+    done = ceguan("archive", "verify", "--noted", data=data)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "归档流 3 在留痕中还没有链头：末尾是否被截去，无从核对" in done.stdout
+    evidence.note(data / "archive", NOON)
+    assert (
+        "留痕中记下的 1 个链头（最近 2026-03-10T04:00:00+00:00）都仍在链中"
+        in ceguan("archive", "verify", "--noted", data=data).stdout
+    )
+    shutil.rmtree(data / "archive")
+    done = ceguan("archive", "verify", "--noted", data=data)
+    assert (done.returncode, done.stdout.strip()) == (1, "归档流 3 整个不在了：记下过它的链头")
+
+
+def test_a_list_of_segments_that_cannot_be_read_is_one_sentence_in_every_command(data):
+    fill(data)
+    with (data / "archive" / "0003" / "segments.jsonl").open("a") as out:
+        out.write("no line\n")
+    for command, code in ((("archive", "head"), 2), (("archive", "prove"), 1), (("store", "status"), 2)):
+        done = ceguan(*command, data=data)
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, 1)
+        assert "segments.jsonl 第 5 行读不出" in done.stderr
+    assert "[不行] 帧归档" in ceguan("doctor", data=data).stdout
 
 
 def test_a_stream_that_is_not_there_and_a_digest_nobody_knows_are_refused(data):

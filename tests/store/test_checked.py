@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 
 from ceguan import cli
@@ -13,15 +14,17 @@ from tests.store.conftest import HOUR, MARCH, add, reading
 
 def grown(store: Store) -> Path:
     """A ledger with decisions, two generations of a sealed month, and a position at the end of its archive."""
+    made = [Decision(1, 2, MARCH, MARCH + HOUR, "keep", "李审核", at, "复核", 0) for at in (10.0, 20.0)]
     with ArchiveWriter(store.archive, 0) as writer:
         for number in range(3):
             writer.append(RecordKind.FRAME, MARCH + number, "10.0.0.7:1", b"##x")
+        refs = [writer.append(RecordKind.DECISION, MARCH, "web:李", orjson.dumps(one._asdict())) for one in made]
     add(store, reading(1, MARCH, 5.0), reading(2, MARCH, 6.0))
     store.seal("2026-03", 1.0)
     add(store, reading(1, MARCH, 5.5))
     with store.ledger.batch() as batch:
-        for at in (10.0, 20.0):
-            batch.add_decision(Decision(1, 2, MARCH, MARCH + HOUR, "keep", "李审核", at, "复核", 7))
+        for one, ref in zip(made, refs, strict=True):
+            batch.add_decision(one._replace(frame=ref.packed))
         batch.move({0: [record.after for record in store.arrivals()][-1]})
     (path,) = store.seal("2026-03", 2.0)
     return path
@@ -39,8 +42,10 @@ def test_a_decision_altered_behind_the_triggers_is_named(store: Store) -> None:
     else:
         store.ledger.connection.execute("DROP TRIGGER decision_no_update")
     store.ledger.connection.execute("UPDATE decision SET why = '另一理由' WHERE id = 2")
-    (found,) = store.breaks()
-    assert "认定链在第 2 条断裂" in found
+    first, *others = store.breaks()
+    assert "认定链在第 2 条断裂" in first
+    assert all("触发器 decision_no_" in one for one in others)
+    assert others
 
 
 def test_a_sealed_file_altered_or_gone_is_named(store: Store) -> None:

@@ -188,6 +188,29 @@ def test_the_database_itself_refuses_to_change_or_forget(store: Store, table: st
         store.ledger.connection.execute(change.format(table).replace("rowid_free", column))
 
 
+@pytest.mark.parametrize("table", ["flag", "decision", "verdict", "bad_frame"])
+def test_sqlite_lets_nothing_be_replaced_either(tmp_path: Path, table: str) -> None:
+    with Store(tmp_path, write=True, database="") as store:
+        with store.ledger.batch() as batch:
+            run = QualityRun(1, 2, MARCH, MARCH + HOUR, "spike", "1", {}, 1.0)
+            batch.add_flags([(run, [Flag(MARCH, 0, 3, {})])])
+            batch.add_decision(decision())
+            batch.add_verdicts([Verdict(1, "aqi", MARCH, "ok", 1.0, "优", "HJ 633-2026", "5", {}, [], 1.0)])
+            batch.add_bad_frames([BadFrame(1, 1.0, "a", "", "noise", 3)])
+        db = store.ledger.connection
+        before = db.execute(f"SELECT * FROM {table}").fetchall()
+        names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+        changed = {"flag": "outcome", "decision": "why", "verdict": "id", "bad_frame": "size"}[table]
+        given = ", ".join("77" if name == changed else name for name in names)
+        replaced = f"INSERT OR REPLACE INTO {table} SELECT {given} FROM {table}"
+        if table == "bad_frame":  # as a frame that comes again
+            db.execute(replaced)
+        else:
+            with pytest.raises(sqlite3.IntegrityError, match="REPLACE refused"):
+                db.execute(replaced)
+        assert db.execute(f"SELECT * FROM {table}").fetchall() == before
+
+
 def test_a_second_writer_is_refused_and_told_who_writes(store: Store, tmp_path: Path) -> None:
     with pytest.raises(LedgerTakenError, match=r"台账正由进程 \d+ 写入"):
         Ledger(tmp_path / "readings.db")

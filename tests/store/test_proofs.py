@@ -114,6 +114,39 @@ def test_a_missing_segment_a_missing_line_and_a_shortened_file_are_named(tmp_pat
     assert broken(tmp_path) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("said", "otherwise"), [("records", 17), ("first_recv", 0.5), ("last_recv", 40.0), ("last_recv", None)]
+)
+def test_what_a_seal_line_says_of_its_records_is_checked_against_them(
+    tmp_path: Path, said: str, otherwise: float | None
+) -> None:
+    fill(tmp_path)
+    path = tmp_path / "0000" / "segments.jsonl"
+    first, second, *more = path.read_bytes().splitlines(keepends=True)
+    changed = json.dumps(json.loads(second) | {said: otherwise}).encode() + b"\n"
+    path.write_bytes(b"".join([first, changed, *more]))
+    assert broken(tmp_path) == (1, 0)
+
+
+def test_a_list_of_segments_that_cannot_be_read_says_which_line_of_which_file(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = tmp_path / "0000" / "segments.jsonl"
+    with path.open("ab") as out:
+        out.write(b"no line\n")
+    with pytest.raises(ArchiveError, match=r"segments\.jsonl 第 5 行读不出"):
+        archive.sealed_segments(tmp_path, 0)
+    with pytest.raises(ArchiveError, match="第 5 行"):
+        ArchiveWriter(tmp_path, 0)
+
+
+def test_files_that_are_no_segments_are_left_alone(tmp_path: Path) -> None:
+    fill(tmp_path)
+    (tmp_path / "0000" / "copy of 0000001.seg").write_bytes(b"x")
+    (tmp_path / "notes").mkdir()
+    assert verify(tmp_path, 0).broken is None
+    assert sum(1 for _ in archive.read(tmp_path)) == 60
+
+
 def test_the_open_segment_is_walked_and_its_unfinished_end_is_no_break(tmp_path: Path) -> None:
     fill(tmp_path)
     last = segment(tmp_path, 4)
