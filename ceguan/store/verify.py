@@ -1,10 +1,10 @@
 """`ceguan archive verify`: walk a stream of the archive from its first byte to its last and name the first break.
 
 Every sealed segment must be there, have the length and SHA-256 it was sealed with, begin with a header that names the
-SHA-256 of the one before, and consist of records with a right CRC; every proof line must follow from the one before
-and fit its segment. What a seal line says of its records is what they say. The open segment must follow the last sealed
-one; its unfinished tail is no break (never acknowledged). A segment deleted by a recorded act (`forgotten.py`) is no break: the chain goes on from its seal line.
-Runs beside the writer.
+SHA-256 of the one before, and consist of records with a right CRC; every proof line must follow from the one before and
+fit its segment. What a seal line says of its records is what they say. The open segment must follow the last sealed
+one; its unfinished tail is no break (never acknowledged). A segment deleted by a recorded act (`forgotten.py`) is no
+break: the chain goes on from its seal line. Runs beside the writer.
 """
 
 from __future__ import annotations
