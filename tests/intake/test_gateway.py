@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ceguan import settings
+from ceguan import clock, settings
+from ceguan.intake import keys
 from ceguan.intake.hj212 import gateway as gateways
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import decode, encode, of_chunk
 from ceguan.intake.hj212.splitter import Splitter
+from ceguan.registry.models import Device as Outlet
 from ceguan.store import RecordKind
 from tests.intake.gateway import Device, Process
 
@@ -110,6 +112,44 @@ def test_an_unknown_device_is_refused_when_the_bureau_says_so(city):
         stranger.send(stranger.frame())
         assert stranger.answer() is None
         wait_for(lambda: kinds(process) == [RecordKind.FRAME, RecordKind.BAD])
+    finally:
+        process.kill()
+
+
+class Called(Process):
+    """A gateway that is called while it comes up: the frame waits in the queue of the socket."""
+
+    def __init__(self, data, mn, frame):
+        self.mn, self.frame = mn, frame
+        super().__init__(data)
+
+    def _await(self):
+        wait_for(self._called)
+
+    def _called(self):
+        try:
+            self.device = Device(self.port, self.mn)
+        except ConnectionRefusedError:
+            return False
+        self.device.send(self.frame)
+        return True
+
+
+def test_an_enciphered_frame_that_waits_while_the_gateway_comes_up_is_opened_and_answered(city):
+    """HJ 212-2025 6.4: the key is in the register, so nothing but its reading may stand before the answer."""
+    from django.conf import settings as django_settings
+
+    mn, key = "MNGAS_OUTLET", b"0123456789abcdef"
+    (city_data() / "secret.key").write_text(django_settings.SECRET_KEY)  # what is sealed here must open there
+    keys.enter(Outlet.objects.get(mn=mn), key.decode(), city.users["analyst"], "初始密钥", clock.now())
+    sent = encode(
+        st="31", cn="2011", mn=mn, pw="123456", flag=9, qn="20261124080000001", datatime="20261124080000",
+        factors={"a21026": {"Rtd": "12.3", "Flag": "N"}}, key=key,
+    )  # fmt: skip
+    process = Called(city_data(), mn, sent)
+    try:
+        assert process.device.answer().cn == "9014"
+        assert [(record.kind, record.payload) for record in process.records()] == [(RecordKind.FRAME, sent)]
     finally:
         process.kill()
 

@@ -85,6 +85,7 @@ class Errands:
             return
         path = settings.DATABASES["default"]["NAME"]
         if not os.path.exists(path):
+            self._host.know_nothing()
             raise NoDatabase(f"没有 {path}")
         if os.path.exists(os.path.join(os.path.dirname(path), SUPERSEDED)):
             raise NoDatabase("业务库正在迁往 PostgreSQL")
@@ -154,14 +155,14 @@ class Errands:
         if at - self._looked < LOOK_SECONDS:
             return
         self._looked = at
+        keys.ring.refresh()
+        self._host.keys = keys.ring.cached
         known = dict(Device.objects.filter(retired_on=None).values_list("mn", "pk"))
         self._host.moved.extend(known.keys() - self._devices.keys())
         if known.keys() != self._devices.keys() or not self._told:
             self._host.know(frozenset(known))
             self._told = True
         self._devices = known
-        keys.ring.refresh()
-        self._host.keys = keys.ring.cached
         Command.objects.filter(pk__in=[one.pk for one in self._host.running()]).update(lease=real + LEASE_SECONDS)
         for gateway in commands.abandon(real, now, self._dead):
             Line.objects.filter(gateway=gateway).delete()

@@ -60,7 +60,7 @@ SPARE_DESCRIPTORS = 64
 """Kept free for segments, the database and the log when connections are many."""
 REOPEN_SECONDS = 2.0
 REGISTER_SECONDS = 10.0
-"""How long callers wait in the queue for the register to be read, where strangers are refused."""
+"""How long callers wait in the queue for the register and the keys when the database is slow to come."""
 
 _UPLOAD = ord("2")
 """CN 2xxx are uploads; what begins otherwise may be part of a conversation (HJ 212-2017 表9)."""
@@ -99,6 +99,8 @@ class Gateway:
         self.known: frozenset[str] = frozenset()
         self.registered = asyncio.Event()
         """The register has been read: `known` are the MNs of adopted devices. Before, nobody is refused."""
+        self.informed = asyncio.Event()
+        """Register and keys have been read, or there is no database: nothing is left to wait for."""
         self.draining = False
         self.refuses = values.unknown_devices == "refuse"
         self.most_connections = min(
@@ -377,6 +379,7 @@ class Gateway:
         """Take over the MNs of adopted devices; one that is not among them is looked at anew with its next frame."""
         self.known = known
         self.registered.set()
+        self.informed.set()
         if not self.refuses:
             return
         for mn in [mn for mn in self.devices if mn.decode(errors="replace") not in known]:
@@ -627,6 +630,14 @@ def serve(values: Settings, host: str, port: int, stream: int = 0) -> int:
         return 2
 
 
+async def _first(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    """Wait until one of the two has come, at most so long."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (one, other)]
+    await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+
+
 async def accept(
     values: Settings,
     writer: Writer,
@@ -635,6 +646,9 @@ async def accept(
     parent: socket.socket | None = None,
 ) -> int:
     """Take connections until SIGTERM, SIGINT or the end of the parent, then drain.
+
+    Callers wait in the queue until the register and the keys are read: no frame of a known device meets a gateway that
+    cannot open it yet.
 
     `beat` is told the state twice a second, and at the end; `parent`: readable only when the parent is gone.
     """
@@ -646,9 +660,7 @@ async def accept(
     if parent is not None:
         loop.add_reader(parent, stop.set)
     gateway.host.start()
-    if gateway.refuses:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(gateway.registered.wait(), REGISTER_SECONDS)
+    await _first(stop, gateway.informed, REGISTER_SECONDS)
     server = await loop.create_server(lambda: Connection(gateway), sock=listener, backlog=BACKLOG)
     repeated = [asyncio.create_task(gateway.sweep(beat)), asyncio.create_task(gateway.host.tick())]
     await stop.wait()

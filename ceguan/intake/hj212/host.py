@@ -206,6 +206,10 @@ class Host:
         """Tell the loop which devices are adopted."""
         self._loop.call_soon_threadsafe(self.gateway.hear_register, known)
 
+    def know_nothing(self) -> None:
+        """Tell the loop that there is no database to wait for."""
+        self._loop.call_soon_threadsafe(self.gateway.informed.set)
+
     # ── in the loop ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def post(self, errand: str, *arguments: Any) -> None:
