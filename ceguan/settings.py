@@ -87,6 +87,8 @@ SETTINGS = (
     Setting("ray_address", "", "Ray 集群地址（auto、主机:端口、ray://…）；留空为 auto。"),
     Setting("hot_days", 40, "台账（SQLite）中保留的天数，更早的整月封存为 Parquet。"),
     Setting("clockwork_seconds", 1.0, "时钟：每隔多少秒取一次新到的帧。"),
+    Setting("clockwork_metrics_host", "127.0.0.1", "时钟指标（Prometheus）的监听地址。"),
+    Setting("clockwork_metrics_port", 0, "时钟指标（Prometheus）的端口；0 为不提供。"),
     Setting("late_hours", 2, "晚于区间结束这么多小时到达的数据记为迟到。"),
     Setting("future_minutes", 10, "数据时间比接收时间超前这么多分钟即隔离，不计入。"),
     Setting("old_days", 30, "数据时间比接收时间早这么多天、又不是补传（RF=1）或应本平台请求送来的，即隔离；0 为不限。"),

@@ -16,11 +16,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 import scale  # noqa: E402  beside this file
 
 from ceguan import cli  # noqa: E402  the project's root must be on the path first
-from ceguan.intake.hj212.metrics import METRICS  # noqa: E402
+from ceguan.exposition import Row  # noqa: E402
+from ceguan.intake.hj212 import metrics as gateway  # noqa: E402
 from ceguan.science import examples  # noqa: E402
 from ceguan.settings import SETTINGS  # noqa: E402
 from ceguan.standards import catalogue  # noqa: E402
 from ceguan.standards.catalogue import Line, Part, Standard  # noqa: E402
+from ceguan.watch import metrics as clockwork  # noqa: E402
 from ceguan.words import Label  # noqa: E402
 
 
@@ -34,17 +36,27 @@ def settings_page() -> str:
 
 
 def metrics_page() -> str:
-    names = [f"{m.name}_total" if m.kind == "counter" else m.name for m in METRICS]
-    rows = "".join(
-        f"| `ceguan_gateway_{name}` | {m.kind} | {m.label or '–'} | {m.sentence} |\n"
-        for name, m in zip(names, METRICS, strict=True)
-    )
     return (
-        "# 网关指标 Metrics\n\n"
-        "设置 `gateway_metrics_port` 后，`http://127.0.0.1:端口/metrics` 以 Prometheus 格式给出全部网关进程之和；"
+        "# 指标 Metrics\n\n"
+        "网关和时钟各有一个 Prometheus 端点 `http://地址:端口/metrics`，端口为 0（默认）即不提供；"
+        "数自进程启动起计，其中没有任何读数、口令。\n\n"
+        "## 网关 Gateway\n\n"
+        "设置 `gateway_metrics_host`、`gateway_metrics_port`。给出全部网关进程之和；"
         "已退出的进程所计的数仍计在内（被强行结束的，至多少计最后半秒）。\n\n"
-        "| 指标 | 类型 | 标签 | 含义 |\n|---|---|---|---|\n" + rows
+        + _metrics(gateway.PREFIX, gateway.METRICS)
+        + "\n## 时钟 Clockwork\n\n"
+        "设置 `clockwork_metrics_host`、`clockwork_metrics_port`；`ceguan clockwork --once` 不提供。\n\n"
+        + _metrics(clockwork.PREFIX, clockwork.METRICS)
     )
+
+
+def _metrics(prefix: str, rows: tuple[Row, ...]) -> str:
+    table = "".join(
+        f"| `{prefix}{row.name}{'_total' if row.kind == 'counter' else ''}` | {row.kind} | {row.label or '–'} |"
+        f" {row.sentence} |\n"
+        for row in rows
+    )
+    return "| 指标 | 类型 | 标签 | 含义 |\n|---|---|---|---|\n" + table
 
 
 def cli_page() -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ceguan import clock, settings
+from ceguan.exposition import Exposition, Seconds, serve
+from ceguan.watch import metrics
 from ceguan.words import beijing
 
 if TYPE_CHECKING:
@@ -59,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
     gc.freeze()  # what is loaded stays; and a batch makes so many tuples that the default thresholds only cost time
     gc.set_threshold(100_000, 20, 20)
     with clockwork:
-        return Loop(clockwork, values, stop).run(once=args.once)
+        loop = Loop(clockwork, values, stop)
+        if not args.once and (problem := loop.tell_prometheus()) is not None:
+            print(problem, file=sys.stderr)
+            return 2
+        return loop.run(once=args.once)
 
 
 class Loop:
@@ -72,6 +78,12 @@ class Loop:
         self._heartbeat = Heartbeat(values.folder / HEARTBEAT)
         self._falls = 0
         self._sealed_at = 0.0
+
+    def tell_prometheus(self) -> str | None:
+        """Serve the metrics if a port is set; the problem in words when it cannot be."""
+        exposition = Exposition(metrics.PREFIX, metrics.METRICS, self._heartbeat.counted)
+        values = self._settings
+        return serve(exposition, values.clockwork_metrics_host, values.clockwork_metrics_port, "clockwork_metrics_port")
 
     def run(self, once: bool = False) -> int:
         """Returns 0, or with `once` 1 when a step failed."""
@@ -186,17 +198,22 @@ class Heartbeat:
         self._errors: deque[dict[str, str]] = deque(maxlen=20)
         self._recent: deque[tuple[float, int, float]] = deque(maxlen=200)  # (monotonic, readings, busy seconds)
         self._state: dict[str, Any] = {"pid": os.getpid(), "started": time.time(), "steps": 0, "running": True}
-        self._totals = dict.fromkeys(("records", "new", "same", "changed", "bad", "held", "verdicts", "findings"), 0)
+        self._totals = dict.fromkeys((*metrics.COUNTED, "new", "same", "changed", "errors", "failed_steps"), 0)
+        self._step = Seconds(metrics.STEP_SECONDS)
+        self._stepped = 0.0
         self._written = 0.0
         self._backlog = -1
 
     def beat(self, now: float, report: Report, clockwork: Clockwork) -> None:
         """Record a step; the file is written at least every second and whenever the backlog changes."""
-        for name in self._totals:
+        for name in (*metrics.COUNTED, "new", "same", "changed"):
             self._totals[name] += getattr(report, name)
+        self._step.add(report.seconds)
+        self._stepped = time.time()
         if report.records:
             self._recent.append((time.monotonic(), report.readings, report.seconds))
-        self._errors.extend({"at": f"{beijing(now):%Y-%m-%d %H:%M:%S}", "cause": cause} for cause in report.errors)
+        for cause in report.errors:
+            self.note(now, cause)
         busy = sum(seconds for _, _, seconds in self._recent)
         self._state |= {
             "at": now,
@@ -215,14 +232,21 @@ class Heartbeat:
             self._write()
 
     def note(self, now: float, cause: str) -> None:
-        """Something beside the steps went wrong: shown with the next beat."""
+        """Something went wrong: shown with the next beat."""
+        self._totals["errors"] += 1
         self._errors.append({"at": f"{beijing(now):%Y-%m-%d %H:%M:%S}", "cause": cause})
 
     def failed(self, now: float, cause: str) -> None:
         """Record a step that raised."""
         self.note(now, cause)
+        self._totals["failed_steps"] += 1
         self._state |= {"at": now, "failing": True}
         self._write()
+
+    def counted(self) -> dict[str, Any]:
+        """What `metrics.METRICS` are read from; may be asked from another thread."""
+        readings = {fate: self._totals[fate] for fate in ("new", "same", "changed")}
+        return self._state | self._totals | {"readings": readings, "step": self._step.state(), "stepped": self._stepped}
 
     def end(self) -> None:
         """The clockwork stopped as it was told to."""

@@ -6,17 +6,20 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
 from ceguan.registry.models import Device
-from ceguan.store import Store, sizes
+from ceguan.store import RecordKind, Store, sizes
 from ceguan.watch.models import Finding
+from tests.intake.gateway import free_port
 from tests.watch.test_clockwork import gas
-from tests.watch.world import HOUR, at
+from tests.watch.world import HOUR, at, frame
 
 T0 = at("2026-03-10 00:00")
 HOURS = 240
@@ -150,3 +153,53 @@ def test_once_works_off_what_there_is_seals_old_months_and_late_data_still_count
     found = world.store.verdicts(rule="limit-hour:a21026", all_versions=True).to_pylist()
     assert [(row["outcome"], json.loads(row["inputs"])[0][3]) for row in found] == [("within", 0), ("over", 1)]
     assert Finding.objects.get(rule="limit-hour:a21026").verdicts == [found[1]["id"]]
+
+
+@pytest.mark.service
+def test_what_the_clockwork_counts_is_told_to_prometheus(world):
+    port = free_port()
+    environ = os.environ | {"CEGUAN_CLOCKWORK_METRICS_PORT": str(port)}
+    process = subprocess.Popen(clockwork(), env=environ)
+    try:
+        now = time.time()
+        first = int(now) // HOUR * HOUR - HOUR
+        for value in (20, 20, 21):
+            world.send("MNAIR", "hour", first, {"a34004": value}, recv=now)
+        world.send("MNSTRANGER", "hour", first, {"a34004": 1}, recv=now)
+        world.append(RecordKind.BAD, now, frame("MNAIR", "hour", first, {"a34004": 5})[:-6] + b"0000\r\n")
+        deadline = time.monotonic() + 60
+        while (said := scrape(port)).get("ceguan_clockwork_frames_total") != 5:
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(20)
+    fates = [said[f'ceguan_clockwork_readings_total{{fate="{fate}"}}'] for fate in ("new", "same", "changed")]
+    assert fates == [1, 1, 1]
+    assert (said["ceguan_clockwork_bad_total"], said["ceguan_clockwork_held_total"]) == (1, 1)
+    assert (said["ceguan_clockwork_backlog_bytes"], said["ceguan_clockwork_failing"]) == (0, 0)
+    assert (said["ceguan_clockwork_errors_total"], said["ceguan_clockwork_failed_steps_total"]) == (0, 0)
+    assert said['ceguan_clockwork_step_seconds_bucket{le="+Inf"}'] >= 1
+    assert said["ceguan_clockwork_last_step_timestamp_seconds"] >= now
+
+
+def scrape(port: int) -> dict[str, float]:
+    try:
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
+    except OSError:
+        return {}
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+
+
+@pytest.mark.service
+def test_a_metrics_port_that_is_taken_is_one_clear_line(world):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        environ = os.environ | {"CEGUAN_CLOCKWORK_METRICS_PORT": port}
+        done = subprocess.run(clockwork(), env=environ, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert f":{port} 不能用" in done.stderr
+    assert "CEGUAN_CLOCKWORK_METRICS_PORT" in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
+from ceguan.exposition import Row, Seconds
 from ceguan.intake.hj212.frame import Head
+
+PREFIX = "ceguan_gateway_"
 
 COMMIT_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Upper bounds of the histogram of commits."""
-
-
-class Row(NamedTuple):
-    """One metric: its name behind `ceguan_gateway_`, counter, gauge or histogram, label ("" for none), where `state`
-    keeps it, and a sentence."""
-
-    name: str
-    kind: str
-    label: str
-    key: str
-    sentence: str
 
 
 METRICS = (
@@ -40,7 +29,7 @@ METRICS = (
     Row("answers", "counter", "", "answers", "落盘后发出的应答。"),
     Row("unsent", "counter", "", "unsent", "帧已落盘，但连接已断或正在停止，未能发出的应答；设备会补发。"),
     Row("commits", "counter", "", "commits", "组提交次数。"),
-    Row("commit_seconds", "histogram", "", "commit", "组提交写盘并 fdatasync 所用的秒数。"),
+    Row("commit_seconds", "histogram", "", "commit", "组提交写盘并 fdatasync 所用的秒数。", COMMIT_SECONDS),
     Row("turned_away", "counter", "cause", "turned_away_by", "未接受的连接，按原因。"),
     Row("closed", "counter", "cause", "closed", "网关断开的连接，按原因。"),
     Row("connections", "gauge", "", "connections", "现有连接。"),
@@ -64,8 +53,7 @@ class Tally:
         self.bad: Counter[str] = Counter()
         self.turned_away: Counter[str] = Counter()
         self.closed: Counter[str] = Counter()
-        self._buckets = [0] * (len(COMMIT_SECONDS) + 1)
-        self._seconds = 0.0
+        self._commit = Seconds(COMMIT_SECONDS)
 
     def frame(self, head: Head) -> None:
         """A good frame was taken."""
@@ -86,8 +74,7 @@ class Tally:
         """A group is on disk, and its answers are sent."""
         self.commits += 1
         self.answers += answers
-        self._seconds += seconds
-        self._buckets[bisect_left(COMMIT_SECONDS, seconds)] += 1
+        self._commit.add(seconds)
 
     def state(self) -> dict[str, Any]:
         """All of it, as the heartbeat carries it."""
@@ -97,7 +84,7 @@ class Tally:
             "commits": self.commits, "turned_away": self.turned_away.total(), "dialects": dict(self.dialects),
             "editions": dict(self.editions), "bad_by_error": dict(self.bad), "closed": dict(self.closed),
             "turned_away_by": dict(self.turned_away),
-            "commit": {"seconds": self._seconds} | {str(n): count for n, count in enumerate(self._buckets)},
+            "commit": self._commit.state(),
         }  # fmt: skip
 
 
@@ -118,39 +105,3 @@ def total(states: Iterable[Mapping[str, Any]], keys: Iterable[str]) -> dict[str,
             elif value is not None:
                 found[key] = value + (before or 0)
     return found
-
-
-class Exposition(Collector):
-    """Gives Prometheus what `state` returns at the moment it asks."""
-
-    def __init__(self, state: Any) -> None:
-        self._state = state
-
-    def collect(self) -> Iterator[Metric]:
-        state = self._state()
-        for row in METRICS:
-            yield _family(row, state.get(row.key, {} if row.label or row.kind == "histogram" else 0))
-
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
-
-def _family(row: Row, value: Any) -> Metric:
-    name = f"ceguan_gateway_{row.name}"
-    if row.kind == "histogram":
-        return _histogram(name, row.sentence, value)
-    make = CounterMetricFamily if row.kind == "counter" else GaugeMetricFamily
-    if not row.label:
-        return make(name, row.sentence, value=value)
-    family = make(name, row.sentence, labels=[row.label])
-    for label, count in sorted(value.items()):
-        family.add_metric([label], count)
-    return family
-
-
-def _histogram(name: str, sentence: str, value: Mapping[str, float]) -> HistogramMetricFamily:
-    so_far, buckets = 0.0, []
-    for number, bound in enumerate((*map(str, COMMIT_SECONDS), "+Inf")):
-        so_far += value.get(str(number), 0)
-        buckets.append((bound, so_far))
-    return HistogramMetricFamily(name, sentence, buckets=buckets, sum_value=value.get("seconds", 0.0))

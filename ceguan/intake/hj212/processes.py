@@ -27,6 +27,7 @@ from typing import Any
 import orjson
 
 from ceguan import clock, settings
+from ceguan.exposition import Exposition, serve
 from ceguan.intake.hj212 import metrics
 from ceguan.intake.hj212.sockets import PortTakenError, listen, raise_descriptor_limit
 from ceguan.pulse import GATEWAY, write_heartbeat
@@ -287,7 +288,9 @@ def run(values: Settings, host: str, port: int, processes: int, stream: int = 0)
         print(error, file=sys.stderr)
         return 2
     parent = Parent(values, listeners, stream)
-    if (problem := _tell_prometheus(values, parent)) is not None:
+    exposition = Exposition(metrics.PREFIX, metrics.METRICS, lambda: parent.state)
+    where = values.gateway_metrics_host, values.gateway_metrics_port
+    if (problem := serve(exposition, *where, "gateway_metrics_port")) is not None:
         print(problem, file=sys.stderr)
         return 2
     print(
@@ -331,22 +334,6 @@ def _listeners(host: str, port: int, processes: int) -> list[socket.socket]:
     host, port = first.getsockname()[:2]
     first.close()
     return [listen(host, port, shared=True) for _ in range(processes)]
-
-
-def _tell_prometheus(values: Settings, parent: Parent) -> str | None:
-    """Serve the metrics if a port is set; the problem in words when it cannot be."""
-    from prometheus_client import CollectorRegistry, start_http_server
-
-    host, port = values.gateway_metrics_host, values.gateway_metrics_port
-    if not port:
-        return None
-    registry = CollectorRegistry()
-    registry.register(metrics.Exposition(lambda: parent.state))
-    try:
-        start_http_server(port, host, registry)
-    except OSError as error:
-        return f"指标端口 {host}:{port} 不能用（{error.strerror}）；换一个：CEGUAN_GATEWAY_METRICS_PORT"
-    return None
 
 
 def _child(listen_on: int, report_to: int, first_stream: int) -> int:
