@@ -37,8 +37,8 @@ class Kept(NamedTuple):
     def free_from(self, made: date) -> date | None:
         """The first day on which what was made on `made` may be deleted; None = never.
 
-        The day itself does not count (民法典 第二百零一条), the last day is the one of the same date (第二百零二条): five years
-        from 2021-03-01 end with 2026-03-01.
+        The day itself does not count (民法典 第二百零一条), the last day is that of the same date (第二百零二条): five
+        years from 2021-03-01 end with 2026-03-01.
         """
         if self.rule.after != "act" or self.months is None:
             return None
