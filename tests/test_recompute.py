@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,28 @@ def test_the_figures_of_stations_and_cities_are_written_by_the_law_asked_for(jud
 def test_a_stretch_that_ends_before_it_begins_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recompute", "--from", "2026-04-01", "--to", "2026-03-01"]) == 2
     assert "早于" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("who", ["nobody", "another server", "nobody, found by itself"])
+def test_a_ray_that_is_not_there_is_one_clear_line_with_address_and_setting(
+    judged: World, who: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        if who == "another server":
+            threading.Thread(target=lambda: other.accept()[0].sendall(b"HTTP/1.1 400 Bad Request"), daemon=True).start()
+        else:
+            other.close()
+        monkeypatch.setenv("CEGUAN_COMPUTE", "ray")
+        monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        if who == "nobody, found by itself":
+            (tmp_path / "ray").mkdir()
+            (tmp_path / "ray" / "ray_current_cluster").write_text(address)
+        else:
+            monkeypatch.setenv("CEGUAN_RAY_ADDRESS", address)
+        assert cli.main(ASKED) == 2
+    said = capsys.readouterr().err
+    assert f"Ray 集群 {address} 连不上" in said
+    assert "CEGUAN_RAY_ADDRESS" in said
+    assert said.count("\n") == 1

@@ -135,6 +135,19 @@ class Recordings:
         return path
 
 
+def sealed_wrongly(manifest: Any) -> Iterator[str]:
+    """A block of a month that was sealed again is a generation more, in a file of its own; anything else is wrong."""
+    generations: dict[tuple[str, int], list[int]] = {}
+    for row in manifest.to_pylist():
+        generations.setdefault((row["month"], row["part"]), []).append(row["generation"])
+    for (month, part), found in generations.items():
+        if sorted(found) != list(range(1, len(found) + 1)):
+            yield f"{month} 块 {part} 的各代不相连：{sorted(found)}"
+    for path, times in Counter(manifest["path"].to_pylist()).items():
+        if times > 1:
+            yield f"封存文件 {path} 列入清单 {times} 次"
+
+
 def hourly(mn: str, at: datetime, values: dict[str, int]) -> bytes:
     from ceguan.intake.hj212.frame import encode
 
@@ -425,12 +438,12 @@ class Kills:
         hourly = store.readings(numbers, 2, 0, 1 << 40, versions="all").num_rows
         minutes = store.readings(numbers, 0, 0, 1 << 40, versions="all").num_rows
         counted = sum(day["frames"] for day in store.device_days("2000-01-01", "2999-12-31").to_pylist())
-        sealed = store.manifest()["month"].to_pylist()
-        self.found |= {"小时读数": hourly, "实时读数": minutes, "封存的月份": len(sealed), "时钟计数的帧": counted}
+        table = store.manifest()
+        months = set(table["month"].to_pylist())
+        self.found |= {"小时读数": hourly, "实时读数": minutes, "封存的月份": len(months), "时钟计数的帧": counted}
         if hourly != self.recordings.values:
             yield f"导入 {self.recordings.values} 个小时值，台账与历史中有 {hourly}"
-        if len(set(sealed)) != len(sealed):
-            yield f"有月份封存了两次：{sealed}"
+        yield from sealed_wrongly(table)
         if counted != self.found["归档中的帧"]:  # what is imported is no communication of a device
             yield f"归档 {self.found['归档中的帧']} 帧，时钟计了 {counted}"
         if minutes != self.found["收到的不同的帧"]:

@@ -76,7 +76,11 @@ def run(args: argparse.Namespace) -> int:
     store = Store(values.folder)
     plan, stations = planned()
     parts = store.parts(plan, start, end)
-    found = compute.evaluate(parts, plan, len(stations), start, end, compute.driver(values))
+    try:
+        found = compute.evaluate(parts, plan, len(stations), start, end, compute.driver(values))
+    except compute.RayAbsentError as error:
+        print(error, file=sys.stderr)
+        return 2
     judged = periods(found.days, stations, start, args.as_if)
     for line in account(store, parts, found.rows, stations, judged):
         print(line)

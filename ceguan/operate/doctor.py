@@ -459,20 +459,12 @@ def _ray(values: Settings) -> Iterator[Found]:
     from ceguan.store import compute
 
     try:
-        _knock(values.ray_address)
         nodes = compute.nodes(values)
     except Exception as error:  # Ray raises whatever it likes
-        yield Found(Level.BAD, "Ray", f"连不上：{error}", "在头节点 ray start --head，查 ray_address")
+        yield Found(Level.BAD, "Ray", str(error), "在头节点 ray start --head，查 ray_address")
         return
     level = Level.GOOD if nodes else Level.BAD
     yield Found(level, "Ray", f"{nodes} 个节点", "" if nodes else "各机器 ray start --address=…")
-
-
-def _knock(address: str) -> None:
-    """Ray itself would try for minutes where nobody answers. Raises OSError, ValueError."""
-    if address not in ("", "auto", "local"):
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 
 # ── what faces outward ────────────────────────────────────────────────────────────────────────────────────────────

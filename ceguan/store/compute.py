@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -39,6 +42,8 @@ HOUR, DAY = 3600, 86400
 READ = ("series", "kind", "ts", "value", "flag")
 PART_ROWS = 4_000_000
 BATCH_ROWS = 100_000
+KNOCK_SECONDS = 5
+"""How long whoever listens at the address of a Ray cluster may take to accept, and to answer."""
 ABSENT, FLAGGED, NORMAL = np.arange(3, dtype=np.int8)
 """State of an hour: no reading, one that the device itself marked, one that it did not."""
 ITEMS = ("so2_24h", "no2_24h", "co_24h", "o3_8h", "o3_1h", "pm10_24h", "pm25_24h")
@@ -333,12 +338,23 @@ class Local:
             return list(pool.map(lambda part: work(part, plan), parts))
 
 
+class RayAbsentError(Exception):
+    """No Ray cluster answers at the address; the message names it and the setting."""
+
+    def __init__(self, address: str, why: str) -> None:
+        super().__init__(
+            f"Ray 集群 {address} 连不上（{why}）：在头节点 ray start --head，或改设置 ray_address"
+            "（CEGUAN_RAY_ADDRESS）；不用集群则设 compute 为 local（CEGUAN_COMPUTE）"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Ray:
     """As tasks of a Ray cluster; a task whose worker dies is done again by another one.
 
     `address`: of a running cluster ("auto", host:port, ray://…). The cluster's machines have this program installed
-    and see the same history (a shared folder, or S3-compatible storage).
+    and see the same history (a shared folder, or S3-compatible storage). Raises RayAbsentError within seconds when
+    nobody answers there.
     """
 
     address: str
@@ -363,7 +379,11 @@ def _connected(address: str) -> Any:
 
     mine = not ray.is_initialized()
     if mine:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        _knock(address)
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            raise RayAbsentError(address, str(error).partition("\n")[0]) from None
     try:
         yield ray
     finally:
@@ -371,8 +391,44 @@ def _connected(address: str) -> Any:
             ray.shutdown()
 
 
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes where nobody answers. Raises RayAbsentError."""
+    named = os.environ.get("RAY_ADDRESS") or _last_started() if address == "auto" else address
+    if named in ("", "local"):  # Ray looks among the processes of this machine
+        return
+    try:
+        host, _, port = named.removeprefix("ray://").rpartition(":")
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS) as link:
+            if os.environ.get("RAY_USE_TLS", "0") != "1":
+                _greet(link)
+    except ValueError:
+        raise RayAbsentError(named, "不是 主机:端口") from None
+    except TimeoutError:
+        raise RayAbsentError(named, f"{KNOCK_SECONDS} 秒没有应答") from None
+    except OSError as error:
+        raise RayAbsentError(named, error.strerror or str(error)) from None
+
+
+def _last_started() -> str:
+    """The cluster that the last `ray start` on this machine belongs to, as Ray notes it; "" when it noted none."""
+    path = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _greet(link: socket.socket) -> None:
+    """Whoever listens must speak HTTP/2, as Ray's gRPC does: SETTINGS is what it says first (RFC 9113 §3.4).
+
+    Raises OSError.
+    """
+    link.settimeout(KNOCK_SECONDS)
+    link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    frame = link.recv(9, socket.MSG_WAITALL)
+    if len(frame) < 9 or frame[3] != 4:
+        raise OSError("那里应答的不是 Ray")
+
+
 def nodes(values: Any) -> int:
-    """Machines of the Ray cluster that are up. Raises what Ray raises when it cannot be reached."""
+    """Machines of the Ray cluster that are up. Raises RayAbsentError, or what Ray raises."""
     with _connected(values.ray_address or "auto") as ray:
         return sum(bool(node["Alive"]) for node in ray.nodes())
 

@@ -195,5 +195,7 @@ def test_a_bucket_is_written_read_and_cleaned_and_one_that_is_not_there_is_found
 @pytest.mark.service
 def test_a_ray_cluster_is_counted_by_its_machines_and_one_that_is_not_there_is_found(sound, cluster):
     assert examined(sound, compute="ray", ray_address=cluster)["Ray", "GOOD"].said == "2 个节点"
-    found = examined(sound, compute="ray", ray_address=f"127.0.0.1:{free_port()}")
-    assert "ray start --head" in found["Ray", "BAD"].do
+    address = f"127.0.0.1:{free_port()}"
+    found = examined(sound, compute="ray", ray_address=address)["Ray", "BAD"]
+    assert address in found.said
+    assert "ray start --head" in found.do

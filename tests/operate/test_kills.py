@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -24,3 +25,17 @@ def test_twenty_kills_of_every_process_lose_nothing_acknowledged_and_store_nothi
     assert len(kills) == 13
     assert all(kills.values()), "each kind of process was killed"
     assert sum(kills.values()) == 20
+
+
+def test_a_month_sealed_again_is_no_fault_and_one_file_listed_twice_is():
+    sys.path.insert(0, str(ROOT / "tools"))
+    from kills import sealed_wrongly
+
+    def said(*rows):
+        names = ("month", "part", "generation", "path")
+        return list(sealed_wrongly(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))))
+
+    once, again = ("2026-03", 0, 1, "a.parquet"), ("2026-03", 0, 2, "b.parquet")
+    assert said(once, again, ("2026-03", 4096, 1, "c.parquet"), ("2026-04", 0, 1, "d.parquet")) == []
+    assert "2026-03 块 0" in said(again)[0]
+    assert "a.parquet" in said(once, ("2026-03", 4096, 1, "a.parquet"))[0]
