@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +37,7 @@ _FILES, _BUFFERS = 2, 22
 _WAIT = 1 << 0 | 1 << 3  # GETEVENTS, EXT_ARG: with a time limit
 _RECV = 27 | (1 << 0 | 1 << 5) << 8 | 2 << 16  # of a registered file, into a buffer the kernel picks, again and again
 _SEND = 26 | (1 << 0 | 1 << 6) << 8  # to a registered file; heard of only when it fails
-_NO_SIGNAL = 0x4000 << 32
+_WHOLE = 0x4100 << 32  # NOSIGNAL, WAITALL: the kernel sees to the rest of a frame that did not fit
 _GOES_ON = 1 << 33  # in the second word of what comes back: this receiver is still at it
 _NO_BUFFER = -105
 
@@ -126,7 +127,7 @@ def _turn(ring, frames, sizes, sent, until, waits, start):
                     waits[count] = at - sent[number]
                 count += 1
                 sent[number] = at
-                _ask(ring, _SEND, number, frames[number].ctypes.data, sizes[number] | _NO_SIGNAL, _SENDER)
+                _ask(ring, _SEND, number, frames[number].ctypes.data, sizes[number] | _WHOLE, _SENDER)
         ring.read[0] = place
     return count
 
@@ -178,35 +179,37 @@ def connect(port: int, number: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(f"127.0.0.{2 + number % 8}", 0))
 
 
-def run(port: int, frames: Sequence[bytes], idle: int, seconds: float, spent: Callable[[], float]) -> dict[str, float]:
-    """One closed-loop device per frame beside `idle` silent ones; counted for `seconds` after a warm-up of two.
+def run(
+    port: int, frames: Sequence[bytes], idle: int, seconds: float, spent: Callable[[], float], warm_up: float = 2
+) -> dict[str, float]:
+    """One closed-loop device per frame beside `idle` silent ones; counted for `seconds` after `warm_up` seconds.
 
-    `spent`: the processor seconds of the other side so far.
+    `spent`: the processor seconds of the other side so far. Raises SystemExit when a connection of a device ends or
+    nothing is answered.
     """
-    connections = [connect(port, number) for number in range(len(frames) + idle)]
-    active = connections[: len(frames)]
-    devices = np.array([one.fileno() for one in active], np.int32)
     table = np.zeros((len(frames), max(map(len, frames))), np.uint8)
     for number, frame in enumerate(frames):
         table[number, : len(frame)] = np.frombuffer(frame, np.uint8)
     sizes = np.array([len(frame) for frame in frames])
     sent = np.full(len(frames), time.monotonic_ns())
-    for one in active:
-        one.settimeout(None)
-    made, waits = ring(devices), np.zeros(int(400_000 * seconds), np.int64)
-    rest = (made, table, sizes, sent)
-    _turn(*rest, 0, waits, 0)  # compiles
-    for one, frame in zip(active, frames, strict=True):
-        one.sendall(frame)
-    sent[:] = time.monotonic_ns()
-    _answered(_turn(*rest, time.monotonic_ns() + 2_000_000_000, waits, 0))
-    theirs, used, start = spent(), time.process_time(), time.monotonic_ns()
-    count = _answered(_turn(*rest, start + int(seconds * 1e9), waits, 0))
-    took, used = (time.monotonic_ns() - start) / 1e9, time.process_time() - used
-    theirs = spent() - theirs
-    os.close(made.file)
-    for one in connections:
-        one.close()
+    waits = np.zeros(int(400_000 * seconds), np.int64)
+    with ExitStack() as open_ones:
+        connections = [open_ones.enter_context(connect(port, number)) for number in range(len(frames) + idle)]
+        active = connections[: len(frames)]
+        for one in active:
+            one.settimeout(None)
+        made = ring(np.array([one.fileno() for one in active], np.int32))
+        open_ones.callback(os.close, made.file)
+        rest = (made, table, sizes, sent)
+        _turn(*rest, 0, waits, 0)  # compiles
+        for one, frame in zip(active, frames, strict=True):
+            one.sendall(frame)
+        sent[:] = time.monotonic_ns()
+        _answered(_turn(*rest, time.monotonic_ns() + int(warm_up * 1e9), waits, 0))
+        theirs, used, start = spent(), time.process_time(), time.monotonic_ns()
+        count = _answered(_turn(*rest, start + int(seconds * 1e9), waits, 0))
+        took, used = (time.monotonic_ns() - start) / 1e9, time.process_time() - used
+        theirs = spent() - theirs
     taken = waits[:count] / 1e6
     return {
         "frames_per_s": count / took,
