@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ceguan import clock, settings
-from ceguan.intake.hj212.cli import address, key
+from ceguan.intake.hj212.cli import address, count, key, rate
 from ceguan.words import BEIJING
 
 
@@ -46,12 +46,12 @@ def _add_hj212(kinds: Any) -> None:
     listed = "；".join(f"{one.name}（{one.sentence}，{one.share:g}）" for one in FAULTS.values())
     sub = _verb(kinds, "hj212", "模拟 HJ 212 设备：经 TCP 向任何平台送数、应答请求、造故障、加负载", _hj212)
     sub.add_argument("--to", required=True, type=address, metavar="HOST:PORT", help="平台的地址")
-    sub.add_argument("--devices", type=int, default=1, metavar="N", help="设备台数，每台一条连接，默认 1")
+    sub.add_argument("--devices", type=count, default=1, metavar="N", help="设备台数，每台一条连接，默认 1")
     sub.add_argument("--edition", type=int, choices=(2005, 2017, 2025), default=2017, help="协议版本，默认 2017")
     sub.add_argument("--key", type=key, metavar="HEX", help="SM4 密钥（2025 版），32 位十六进制")
     sub.add_argument("--kind", choices=KINDS, default="gas", help="空气站、水质断面、废气（默认）、废水排口")
-    sub.add_argument("--interval", type=int, default=60, metavar="秒", help="实时数据间隔，默认 60 秒")
-    sub.add_argument("--speed", type=float, default=1.0, metavar="倍",
+    sub.add_argument("--interval", type=count, default=60, metavar="秒", help="实时数据间隔，默认 60 秒")
+    sub.add_argument("--speed", type=rate, default=1.0, metavar="倍",
                      help="时间倍速；给出 --seconds 时模拟到此刻为止，否则从此刻起跑到将来")  # fmt: skip
     sub.add_argument("--faults", type=faults, default="", metavar="故障[:比例],…",
                      help=f"all 或若干种，括号内为默认比例：{listed}".replace("%", "%%"))  # fmt: skip

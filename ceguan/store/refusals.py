@@ -28,10 +28,12 @@ SQLITE = {
     sqlite3.SQLITE_NOTADB: "数据库文件已损坏，须从备份恢复",
 }
 """By the primary result code."""
+NO_TABLE = "数据库里没有所需的表（还没有建立，或尚未升级）：先运行 ceguan setup"
 POSTGRES = {
     "25006": "PostgreSQL 只读（是备库，或设了只读）",
     "28P01": "PostgreSQL 不接受这个用户或口令",
     "28000": "PostgreSQL 不接受这个用户或口令",
+    "42P01": NO_TABLE,
     "3D000": "PostgreSQL 上没有这个库",
     "53100": "PostgreSQL 的磁盘已满",
     "53300": "PostgreSQL 的连接数已用完",
@@ -64,6 +66,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _said(error: BaseException) -> str | None:
+    if isinstance(error, sqlite3.OperationalError) and str(error).startswith("no such table"):
+        return NO_TABLE
     if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError):
         return SQLITE.get((getattr(error, "sqlite_errorcode", None) or 0) & 0xFF)
     if isinstance(error, OSError):
@@ -75,6 +79,10 @@ def _said(error: BaseException) -> str | None:
 
 
 def _of_psycopg(error: BaseException) -> bool:
-    """Whether it is psycopg's OperationalError, or a read-only server's refusal; psycopg need not be installed."""
+    """Whether it is psycopg's OperationalError, a read-only server's refusal or a missing table.
+
+    psycopg need not be installed.
+    """
     names = {(one.__module__.split(".")[0], one.__name__) for one in type(error).__mro__}
-    return bool(names & {("psycopg", "OperationalError"), ("psycopg", "ReadOnlySqlTransaction")})
+    told = ("OperationalError", "ReadOnlySqlTransaction", "UndefinedTable")
+    return any(("psycopg", name) in names for name in told)

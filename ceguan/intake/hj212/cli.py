@@ -70,7 +70,7 @@ def _add_check(verbs: argparse._SubParsersAction) -> None:
     checking.add_argument("--key", type=key, metavar="HEX", help="SM4 密钥（2025 版），32 位十六进制")
     checking.add_argument("--timeout", type=float, default=5.0, metavar="秒", help="等一个应答的时间，默认 5 秒")
     checking.add_argument("--listen", type=float, default=3.0, metavar="秒", help="等服务器请求的时间，默认 3 秒")
-    checking.add_argument("--connections", type=int, default=50, metavar="N", help="同时连接数，默认 50")
+    checking.add_argument("--connections", type=count, default=50, metavar="N", help="同时连接数，默认 50")
     checking.add_argument("--only", nargs="+", default=(), choices=[case.name for case in check.CASES], metavar="项",
                           help="只检验这些项：%(choices)s")  # fmt: skip
     checking.add_argument("--json", action="store_true", help="每项输出一行 JSON")
@@ -88,6 +88,24 @@ def address(text: str) -> tuple[str, int]:
     if not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} 不是 HOST:PORT，例如 127.0.0.1:9212")
     return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def count(text: str) -> int:
+    """A number of things, one or more."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}：应为 1 或更大的整数")
+    return int(text)
+
+
+def rate(text: str) -> float:
+    """A number above nought."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}：应为大于 0 的数")
+    return found
 
 
 def key(text: str) -> bytes:

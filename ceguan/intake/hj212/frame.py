@@ -22,6 +22,8 @@ from ceguan.intake.hj212.splitter import CLOSED, Chunk
 ERRORS = ("noise", "truncated", "length", "crc", "encrypted", "syntax")
 """What can be wrong with a piece of the stream, in the order in which one is named when several hold.
 
+`crc` stands before `length` where four hexadecimal digits stand at the claimed length (see `_digits_at`).
+
 `encrypted`: a data area that is no text and opens with none of the keys at hand, in a frame that is of edition 2025 or
 whose CRC only happens to fit; the true CRC is made over the plain text and cannot be checked.
 """
@@ -34,6 +36,7 @@ Factors = dict[str, dict[str, str]]
 _Layout = tuple[tuple[tuple[str | None, str], ...], tuple[str, ...]]
 
 _BY_FOLDED = {name.casefold(): name for name in ("QN", "ST", "CN", "PW", "MN", "Flag", "PNUM", "PNO", "RF")}
+_HEX = re.compile(rb"[0-9A-Fa-f]{4}")
 _FIRST_FIELD = re.compile(rb"(?:QN|ST|CN|PW|MN|Flag|PNUM|PNO|CP)=", re.IGNORECASE)
 _USUAL_HEAD = re.compile(
     r"(?:QN=([\w-]*);)?ST=([\w-]*);CN=([\w-]*);PW=([\w-]*);MN=([\w-]*)(?:;Flag=(\d{1,3}))?;?", re.ASCII
@@ -220,9 +223,17 @@ def _diagnose(raw: bytes) -> tuple[bytes, bytes, str | None, list[str]]:
         start = 6 if closed.start() - 4 == claimed else start
         segment = raw[start : closed.start() + 2]
         dialect = crc.dialect_of(segment, closed[1])
-        wrong_length = start != 6 or claimed != len(segment)
-        return segment, closed[1], dialect, ["length"] * wrong_length + ["crc"] * (dialect is None)
+        errors = ["length"] * (start != 6 or claimed != len(segment)) + ["crc"] * (dialect is None)
+        return segment, closed[1], dialect, errors[::-1] if _digits_at(raw, claimed) else errors
     return _diagnose_open(raw.rstrip(b"\r\n"), start, claimed, raw.endswith((b"\r", b"\n")))
+
+
+def _digits_at(raw: bytes, claimed: int | None) -> bool:
+    """Whether a CRC may stand where the length says: where both are wrong, then it is the first to be named.
+
+    By the letter (6.3.1) those four characters are the CRC; only where they are none the length must be wrong.
+    """
+    return claimed is not None and _HEX.fullmatch(raw, 6 + claimed, 10 + claimed) is not None
 
 
 def _diagnose_open(

@@ -14,6 +14,8 @@ class PortTakenError(OSError):
 
 def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     """A listening socket; `shared`: others of ours listen on the same port. Raises PortTakenError."""
+    if not 0 <= port < 65536:
+        raise PortTakenError(f"网关端口 {port}：应为 0 到 65535；见 --port 或 CEGUAN_GATEWAY_PORT")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

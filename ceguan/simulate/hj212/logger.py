@@ -278,7 +278,10 @@ class Logger:
     def _obey(self, frame: Frame, now: float) -> str:
         """Do it; the ExeRtn."""
         cn = str(frame.cn)
-        given = {name: value if isinstance(value, str) else " ".join(value) for name, value in frame.cp.items()}
+        given = {
+            "PolId" if name == "PolID" else name: value if isinstance(value, str) else " ".join(value)
+            for name, value in frame.cp.items()
+        }  # HJ/T 212-2005 附录C prints PolId for 1021 and PolID for 3011
         info = next(((code, fields["Info"]) for code, fields in frame.factors.items() if "Info" in fields), None)
         if info:
             given |= {"InfoId": info[0], "Info": info[1]}

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from ceguan import cli as top
 from ceguan.intake.hj212 import cli
 from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import decode, encode, of_chunk
@@ -100,6 +101,27 @@ def test_an_address_without_a_port_is_refused(address, recording, capsys):
         run("replay", recording(upload()), "--to", address)
     assert stopped.value.code == 2
     assert "HOST:PORT" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cause"),
+    [
+        (("gateway", "--port", "99999"), "0 到 65535"),
+        (("gateway", "--port", "-1"), "0 到 65535"),
+        (("simulate", "hj212", "--to", "127.0.0.1:9", "--devices", "0"), "1 或更大的整数"),
+        (("simulate", "hj212", "--to", "127.0.0.1:9", "--interval", "-5"), "1 或更大的整数"),
+        (("simulate", "hj212", "--to", "127.0.0.1:9", "--speed", "0"), "大于 0 的数"),
+        (("simulate", "hj212", "--to", "127.0.0.1:9", "--speed", "nan"), "大于 0 的数"),
+        (("hj212", "check", "127.0.0.1:9", "--connections", "0"), "1 或更大的整数"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_with_what_would_be_valid(arguments, cause, data, capsys):
+    try:
+        code = top.main([*arguments])
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2
+    assert cause in capsys.readouterr().err
 
 
 class Platform(socketserver.ThreadingTCPServer):

@@ -33,6 +33,7 @@ PRINTED = [
     ("2005", "2031", {"BeginTime": "20040506000000", "EndTime": "20040510000000"},
      "BeginTime=20040506000000,EndTime=20040510000000"),  # 附录C
     ("2005", "1012", {"SystemTime": "20040516010101"}, "SystemTime=20040516010101"),  # 附录C
+    ("2005", "3013", {"PolId": "w01018"}, "PolId=011"),
     ("2005", "3014", {"PolId": "w01018", "CTime": "4 10"}, "PolId=011,CTime=04,CTime=10"),
     ("2025", "3011", {"PolId": "w01018", "CalibrationType": "0"}, "PolId=w01018,CalibrationType=0"),
 ]  # fmt: skip
@@ -139,7 +140,7 @@ def test_a_password_is_not_repeated_in_the_message():
 def test_a_command_of_another_edition_or_of_unknown_form_says_so():
     with pytest.raises(CommandError, match="没有可下发的命令 3024"):
         commands.find("3024", "2017")
-    with pytest.raises(CommandError, match="格式未见原文"):
+    with pytest.raises(CommandError, match="未见原文，不能下发"):
         commands.find("1002", "2025")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -44,6 +47,16 @@ def test_what_cannot_be_queued_is_one_clear_line(send, arguments, said):
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
     assert not Command.objects.exists()
+
+
+def test_without_a_business_database_the_way_to_make_one_is_said(tmp_path):
+    environ = {name: value for name, value in os.environ.items() if name != "CEGUAN_DATABASE_URL"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ceguan", "hj212", "send", MN, "1011", "--why", "试"],
+        env=environ | {"CEGUAN_DATA": str(tmp_path)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "先运行 ceguan setup" in done.stderr
 
 
 def test_a_command_is_queued_in_somebodys_name_or_that_of_the_operator(send, city):
