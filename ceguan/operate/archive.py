@@ -115,6 +115,9 @@ def _say(result: verify.Verified) -> None:
     )
     if result.forgotten:
         print(f"  其中 {result.forgotten} 段已依留痕的决定删除，封存记录和见证行仍在")
+    if result.handed:
+        places = "、".join(sorted({one.centre or "中心" for one in result.handed}))
+        print(f"  其中 {len(result.handed)} 段由中心确认收存后从本机删去，封存记录仍在；字节须在那里核验：{places}")
     for segment, offset in result.damaged:
         print(f"  段 {segment} 偏移 {offset}：封存之前已损坏（断电或磁盘），封存之后未变")
     if result.unfinished:

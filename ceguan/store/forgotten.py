@@ -154,15 +154,15 @@ def let_go(folder: Path, stream: int, segments: Collection[int], act: Act) -> in
         if number in segments:
             if number not in known:
                 path = content(folder, one).header
-                _append(home / NAME, Forgotten(stream, number, one.sealed.sha256, act.hash, act.at, act.rule, path))
+                append_line(home / NAME, Forgotten(stream, number, one.sealed.sha256, act.hash, act.at, act.rule, path))
             archive.segment_path(home, number).unlink()
             count += 1
     archive.sync_folder(home)
     return count
 
 
-def _append(path: Path, line: Forgotten) -> None:
-    """What a crash left unfinished is cut off first; durable when this returns."""
+def append_line(path: Path, line: NamedTuple) -> None:
+    """A line of JSON more. What a crash left unfinished is cut off first; durable when this returns."""
     with open(path, "ab+") as out:
         out.seek(0)
         out.truncate(out.read().rfind(b"\n") + 1)

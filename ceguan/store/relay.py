@@ -46,8 +46,9 @@ from nats.js.kv import KeyValue
 from ceguan import pulse
 from ceguan.once import once
 from ceguan.settings import Settings
-from ceguan.store import archive
-from ceguan.store.archive import Position
+from ceguan.store import archive, handed
+from ceguan.store.archive import ArchiveError, Position
+from ceguan.store.handed import TOKEN, Confirmed
 from ceguan.store.refusals import refusal
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,6 @@ PAUSE_SECONDS = 1.0
 BEAT_SECONDS = 2.0
 BEATS = "beat."
 FETCH = 64
-TOKEN = "relay.token"
 
 
 TRANSIENT = (NatsError, APIError, OSError, TimeoutError)
@@ -174,6 +174,7 @@ class Relay:
         self.bytes = 0
         self.acked: float | None = None  # when JetStream took the last message [UTC epoch s]
         self._unsure: set[int] = set()
+        self._kept: set[Path] = set()  # segments that are not what was sealed
         self._intact: dict[tuple[int, int], int] = {}
 
     async def step(self) -> int:
@@ -209,33 +210,43 @@ class Relay:
             last = await self._js.get_last_msg(STREAM, f"{SUBJECT}.{stream}")
         except NotFoundError:
             confirmed = await self._confirmed(stream)
-            return (confirmed.segment, 0, False) if confirmed else (0, 0, False)
+            return (confirmed.place.segment, 0, False) if confirmed else (0, 0, False)
         headers = last.headers or {}
         if headers.get("Token") != self.token:
             raise RelayError(f"归档流 {stream} 已由另一台网关使用：请改设置 gateway_stream_base")
         sealed = headers.get("Kind") == "sealed"
         return Piece(stream, int(headers["Segment"]), int(headers["Offset"]), sealed, last.data or b"").after
 
-    async def _confirmed(self, stream: int) -> Position | None:
+    async def _confirmed(self, stream: int) -> Confirmed | None:
         try:
             entry = await self._bucket.get(str(stream))
         except KeyNotFoundError:
             return None
         said = json.loads(entry.value or b"{}")
-        return Position(said["segment"], said["offset"])
+        return Confirmed(Position(said["segment"], said["offset"]), said.get("host", ""), said.get("at", 0.0))
 
     async def let_go(self, now: float) -> list[Path]:
-        """Remove sealed segments that the end of the chain has confirmed and that are old enough; returns them."""
+        """Remove sealed segments that the end of the chain has confirmed and that are old enough, each on record
+        (`handed.py`); returns them. One that is not what was sealed stays, and is named once in the log."""
         gone: list[Path] = []
         for stream in archive.streams(self.folder) if self._keep >= 0 else ():
-            confirmed = await self._confirmed(stream)
-            for line in archive.sealed_segments(self.folder, stream):
+            word = await self._confirmed(stream)
+            for line in archive.sealed_segments(self.folder, stream) if word else ():
                 path = archive.segment_path(archive.stream_folder(self.folder, stream), line.segment)
                 old = line.last_recv is not None and now - line.last_recv >= self._keep * 86400
-                if confirmed and line.segment < confirmed.segment and old and path.exists():
-                    path.unlink()
-                    gone.append(path)
+                if word and line.segment < word.place.segment and old and path.exists() and path not in self._kept:
+                    gone += await asyncio.to_thread(self._hand_over, stream, line, word, path, now)
         return gone
+
+    def _hand_over(
+        self, stream: int, line: archive.SealedSegment, word: Confirmed, path: Path, now: float
+    ) -> list[Path]:
+        try:
+            return [handed.let_go(self.folder, stream, line, word, self.token, now)]
+        except ArchiveError as error:
+            log.error("%s", error)
+            self._kept.add(path)
+            return []
 
 
 # ── beside the store ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -489,7 +500,8 @@ class _Teller:
         confirmed = self._collector.confirmed(await asyncio.to_thread(self._positions))
         for stream, place in confirmed.items():
             if self._told.get(stream) != place:
-                await self._bucket.put(str(stream), json.dumps(place._asdict()).encode())
+                word = place._asdict() | {"host": socket.gethostname(), "at": time.time()}
+                await self._bucket.put(str(stream), json.dumps(word).encode())
                 self._told[stream] = place
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from ceguan.store import archive, forgotten, proofs
+from ceguan.store import archive, forgotten, handed, proofs
 from ceguan.store.archive import FILE_HEADER, FIRST_OFFSET, FORMAT, NO_SEGMENT, SealedSegment
 from ceguan.store.proofs import Head, Proof
 
@@ -41,7 +41,8 @@ class Break(NamedTuple):
 class Verified(NamedTuple):
     """What was walked. `damaged`: places that were damaged already when their segment was sealed (no break, but no
     record either); `unfinished`: bytes at the end of the open segment that are no whole record (yet); `forgotten`: how
-    many of the sealed segments were deleted by a recorded act."""
+    many of the sealed segments were deleted by a recorded act; `handed`: those that the centre has and that were
+    deleted here for that (their bytes can only be verified there)."""
 
     stream: int
     sealed: int
@@ -52,6 +53,7 @@ class Verified(NamedTuple):
     unfinished: int
     broken: Break | None
     forgotten: int = 0
+    handed: tuple[handed.Handed, ...] = ()
 
 
 class _BrokenError(Exception):
@@ -75,7 +77,7 @@ def verify(
         broken = Break(stream, *error.place)
     return Verified(
         stream, walk.sealed, walk.proved, walk.records, walk.bytes, walk.damaged, walk.unfinished, broken,
-        walk.forgotten,
+        walk.forgotten, tuple(walk.handed),
     )  # fmt: skip
 
 
@@ -87,11 +89,12 @@ class _Walk:
         self.stream, self.progress, self.full = stream, progress, full
         self.sealed = self.proved = self.records = self.bytes = self.unfinished = self.forgotten = 0
         self.damaged: list[tuple[int, int]] = []
+        self.handed: list[handed.Handed] = []
 
     def run(self, noted: list[Head]) -> None:
         present = archive.segments(self.home)  # before the lines: what is sealed meanwhile is among them then
         lines = self._lines()
-        self.gone = self._gone()
+        self.gone, self.left = self._gone()
         proved = self._proofs(lines)
         previous = NO_SEGMENT
         for line in lines:
@@ -146,16 +149,19 @@ class _Walk:
             found[number], before = proof, text
         return found
 
-    def _gone(self) -> dict[int, forgotten.Forgotten]:
+    def _gone(self) -> tuple[dict[int, forgotten.Forgotten], dict[int, handed.Handed]]:
+        name = forgotten.NAME
         try:
-            return forgotten.lines(self.home.parent, self.stream)
+            gone = forgotten.lines(self.home.parent, self.stream)
+            name = handed.NAME
+            return gone, handed.lines(self.home.parent, self.stream)
         except (ValueError, TypeError):
-            raise _BrokenError(-1, 0, f"{forgotten.NAME} 读不出") from None
+            raise _BrokenError(-1, 0, f"{name} 读不出") from None
 
     def _sealed(self, line: SealedSegment, previous: bytes, proof: Proof | None) -> None:
         path = archive.segment_path(self.home, line.segment)
         if not path.is_file():
-            self._forgotten(line, proof)
+            self._absent(line, proof)
             return
         with proofs.mapped(path) as view, ThreadPoolExecutor(1) as hashing:
             digest = hashing.submit(lambda: hashlib.sha256(view).hexdigest())  # beside the walk: both free the lock
@@ -170,9 +176,13 @@ class _Walk:
         self.damaged += [(line.segment, offset) for offset in walked.damaged]
         self._passed(line.bytes)
 
-    def _forgotten(self, line: SealedSegment, proof: Proof | None) -> None:
-        """The file may be gone only by a recorded act, and what proves its records must be here."""
-        gone = self.gone.get(line.segment)
+    def _absent(self, line: SealedSegment, proof: Proof | None) -> None:
+        """The file may be gone only by a recorded act, and what proves its records must be here; or because the centre
+        has it, which proves them."""
+        gone, left = self.gone.get(line.segment), self.left.get(line.segment)
+        if gone is None and left is not None:
+            self._left(line, left)
+            return
         if gone is None:
             raise _BrokenError(line.segment, 0, "段文件不在了")
         if gone.sha256 != line.sha256 or proof is None:
@@ -180,6 +190,15 @@ class _Walk:
         self.sealed += 1
         self.proved += 1
         self.forgotten += 1
+
+    def _left(self, line: SealedSegment, left: handed.Handed) -> None:
+        token = self.home.parent / handed.TOKEN
+        ours = token.is_file() and token.read_text(encoding="utf-8").strip() == left.token
+        if not ours or (left.sha256, left.bytes) != (line.sha256, line.bytes):
+            what = f"段文件不在了，{handed.NAME} 所记与封存记录不同，或本机不是转送归档的网关机器"
+            raise _BrokenError(line.segment, 0, what)
+        self.sealed += 1
+        self.handed.append(left)
 
     def _header(self, data: bytes, segment: int, previous: bytes) -> None:
         if len(data) < FIRST_OFFSET:
@@ -252,11 +271,11 @@ class _Walk:
                 raise _BrokenError(last, 0, "记下的链头不在链中：末尾被截去，或整条链被重写")
             if head.proof not in (proofs.NOTHING, *known):
                 raise _BrokenError(last, 0, "记下的见证行不在链中：末尾被截去，或整条链被重写")
-            if head.open_segment >= 0 and not self._is_forgotten(head.open_segment):
+            if head.open_segment >= 0 and not self._is_accounted_for(head.open_segment):
                 self._noted_open(head)
 
-    def _is_forgotten(self, segment: int) -> bool:
-        return segment in self.gone and not archive.segment_path(self.home, segment).is_file()
+    def _is_accounted_for(self, segment: int) -> bool:
+        return segment in self.gone | self.left and not archive.segment_path(self.home, segment).is_file()
 
     def _noted_open(self, head: Head) -> None:
         path = archive.segment_path(self.home, head.open_segment)

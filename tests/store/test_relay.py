@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from ceguan.store import ArchiveWriter, RecordKind, archive
-from ceguan.store.relay import Collector, Early, Piece, RelayError, next_piece
+from ceguan import cli
+from ceguan.store import ArchiveWriter, RecordKind, archive, handed, verify
+from ceguan.store.relay import Collector, Early, Piece, RelayError, next_piece, token_of
 from tests.disk import PAGE, mounted
 from tests.nats import Servers
 
@@ -272,6 +274,77 @@ def test_a_segment_leaves_the_gateway_only_when_the_ledger_has_taken_it_in(machi
         time.sleep(0.1)
     assert min(archive.segments(home)) == 2
     append(machines.gateway, 10, first=400)  # the gateway goes on writing behind what has left
+    found = verify.verify(machines.gateway / "archive", 3)
+    assert found.broken is None
+    sealed = archive.sealed_segments(machines.centre / "archive", 3)
+    said = [(one.segment, one.sha256, one.centre, tuple(one.confirmed)) for one in found.handed]
+    assert said == [(number, sealed[number].sha256, socket.gethostname(), (2, 64)) for number in (0, 1)]
+    archive.segment_path(home, 2).unlink()
+    assert str(verify.verify(machines.gateway / "archive", 3).broken).endswith("段 2 偏移 0：段文件不在了")
+
+
+CENTRE = handed.Confirmed(archive.Position(2, 64), "centre", 9.0)
+
+
+def hand_over(folder: Path, number: int) -> None:
+    sealed = archive.sealed_segments(folder / "archive", 3)[number]
+    handed.let_go(folder / "archive", 3, sealed, CENTRE, token_of(folder / "archive"), 10.0)
+
+
+def test_verify_tells_what_was_handed_over_from_what_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CEGUAN_DATA", str(tmp_path))
+    append(tmp_path, 400)
+    hand_over(tmp_path, 0)
+    hand_over(tmp_path, 1)
+    assert cli.main(["archive", "verify"]) == 0
+    said = capsys.readouterr().out
+    assert "归档流 3 完好" in said
+    assert "其中 2 段由中心确认收存后从本机删去" in said
+    assert "核验：centre" in said
+    archive.segment_path(archive.stream_folder(tmp_path / "archive", 3), 2).unlink()
+    assert cli.main(["archive", "verify"]) == 1
+    assert "断于段 2 偏移 0：段文件不在了" in capsys.readouterr().out
+
+
+def test_what_is_not_what_was_sealed_is_not_deleted(tmp_path: Path) -> None:
+    append(tmp_path, 400)
+    path = archive.segment_path(archive.stream_folder(tmp_path / "archive", 3), 0)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(archive.ArchiveError, match="不删"):
+        hand_over(tmp_path, 0)
+    assert path.read_bytes() == content
+    assert handed.lines(tmp_path / "archive", 3) == {}
+
+
+def test_a_crash_between_the_record_and_the_deletion_is_harmless(tmp_path: Path) -> None:
+    append(tmp_path, 400)
+    path = archive.segment_path(archive.stream_folder(tmp_path / "archive", 3), 0)
+    content = path.read_bytes()
+    hand_over(tmp_path, 0)
+    path.write_bytes(content)
+    found = verify.verify(tmp_path / "archive", 3)
+    assert (found.broken, found.handed) == (None, ())
+    hand_over(tmp_path, 0)
+    found = verify.verify(tmp_path / "archive", 3)
+    assert (found.broken, len(found.handed)) == (None, 1)
+
+
+def test_a_record_that_does_not_fit_its_segment_or_its_machine_excuses_nothing(tmp_path: Path) -> None:
+    append(tmp_path, 400)
+    hand_over(tmp_path, 0)
+    lines = archive.stream_folder(tmp_path / "archive", 3) / handed.NAME
+    true = lines.read_text()
+    for false in (true.replace('sha256": "', 'sha256": "0'), true.replace('token": "', 'token": "0')):
+        lines.write_text(false)
+        assert "handed.jsonl 所记与封存记录不同" in str(verify.verify(tmp_path / "archive", 3).broken)
+    lines.write_text("[]\n")
+    assert "handed.jsonl 读不出" in str(verify.verify(tmp_path / "archive", 3).broken)
+    lines.unlink()
+    assert "段文件不在了" in str(verify.verify(tmp_path / "archive", 3).broken)
 
 
 @pytest.mark.service
