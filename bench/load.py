@@ -43,8 +43,8 @@ _NO_BUFFER = -105
 
 _SIZE = 512
 """Bytes of a buffer; a longer answer comes in pieces."""
-_BATCH, _PATIENCE = 64, 2_000_000
-"""So many answers are awaited together, but no longer than so many nanoseconds."""
+_SHARE, _PATIENCE = 8, 2_000_000
+"""The answers of an eighth of the devices are awaited together, but no longer than so many nanoseconds."""
 _SENDER = 1 << 32
 """Marks what comes back of a frame."""
 
@@ -102,10 +102,10 @@ def _again(ring, buffer):
 @njit(cache=False, nogil=True)
 def _turn(ring, frames, sizes, sent, until, waits, start):
     """Answer by answer until the moment `until` [ns]; how many answers came, -1 when a connection ended."""
-    count, spec, mask = start, np.zeros(2, np.int64), len(ring.back) - 1
+    count, spec, mask, batch = start, np.zeros(2, np.int64), len(ring.back) - 1, 1 + len(sizes) // _SHARE
     at = _now(spec)
     while at < until:
-        done = _syscall(_ENTER, ring.file, ring.open[0], _BATCH, _WAIT, ring.limit[2:].ctypes, 24)
+        done = _syscall(_ENTER, ring.file, ring.open[0], batch, _WAIT, ring.limit[2:].ctypes, 24)
         if done >= 0:
             ring.open[0] -= done
         at = _now(spec)
