@@ -323,8 +323,10 @@ def _read_head(frame: Frame, head: bytes) -> None:
     if (frame.pnum is not None or frame.pno is not None) and not is_part(frame.pno, frame.pnum):
         notes.append("part_number")
     frame.flag = flag = fields.get("Flag")
-    if flag and len(flag) < 4 and flag.isascii() and flag.isdigit():
-        frame.flag = int(flag)
+    digits = (flag or "").strip(" ")
+    if 0 < len(digits) < 4 and digits.isascii() and digits.isdigit():
+        frame.flag = int(digits)
+        notes += ["blanks"] * (digits != flag)
     elif flag:
         notes.append("flag_unreadable")
     frame.notes += notes + [f"encoding_{encoding}"] * bool(encoding)

@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ceguan.intake.hj212 import cli, crc
+from ceguan.intake.hj212.answers import answer_to
 from ceguan.intake.hj212.frame import decode, encode, framed, of_chunk, quick_head
 from ceguan.intake.hj212.splitter import Splitter
 from tests.intake.hj212.strategies import FIELDS, FRAME, STREAM
@@ -154,6 +155,12 @@ def test_chinese_text_in_utf8_or_gbk(encoding, warnings):
 @pytest.mark.parametrize(("flag", "edition"), [("0", 2005), ("3", 2005), ("4", 2017), ("7", 2017), ("9", 2025)])
 def test_the_edition_is_what_the_flag_claims(flag, edition):
     assert read(f"ST=32;CN=2011;Flag={flag};CP=&&&&").edition == edition
+
+
+def test_blanks_around_the_flag_leave_its_number_and_the_answer_it_asks_for():
+    frame = read("QN=1;ST=31;CN=2011;PW=1;MN=M1;Flag= 5 ;CP=&&&&")
+    assert (frame.flag, frame.edition, frame.warnings) == (5, 2017, ["blanks"])
+    assert answer_to(frame)
 
 
 def test_a_flag_of_no_known_edition_and_a_flag_that_is_no_number_are_reported():
