@@ -45,6 +45,8 @@ _SIZE = 512
 """Bytes of a buffer; a longer answer comes in pieces."""
 _SHARE, _PATIENCE = 8, 2_000_000
 """The answers of an eighth of the devices are awaited together, but no longer than so many nanoseconds."""
+_MOST = 1 << 14
+"""Connections: each may ask for two things at a time, and a ring holds 32,768 requests."""
 _SENDER = 1 << 32
 """Marks what comes back of a frame."""
 
@@ -135,8 +137,10 @@ def _turn(ring, frames, sizes, sent, until, waits, start):
 def ring(files: NDArray[np.int32]) -> Ring:
     """A ring for these connections, each of which is being received from.
 
-    Raises SystemExit where the kernel gives none (before Linux 6.1, or switched off).
+    Raises SystemExit where the kernel gives none (before Linux 6.1, or switched off), and for too many connections.
     """
+    if len(files) > _MOST:
+        raise SystemExit(f"{len(files)} devices: a ring carries {_MOST}")
     count = 1 << (2 * len(files) - 1).bit_length()
     params = np.zeros(30, np.uint32)
     params[1:3] = 2 * count, _SETUP_FLAGS

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from bench import load
@@ -105,3 +106,8 @@ def test_without_an_answer_there_are_no_figures(answerer):
     with pytest.raises(SystemExit, match="answered nothing"):
         load.run(answerer.port, FRAMES, 0, 0.1, lambda: 0.0, warm_up=0.1)
     assert answerer.seen == DEVICES
+
+
+def test_more_devices_than_a_ring_carries_are_refused_by_number():
+    with pytest.raises(SystemExit, match="20000 devices: a ring carries 16384"):
+        load.ring(np.zeros(20_000, np.int32))
