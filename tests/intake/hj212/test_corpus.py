@@ -115,3 +115,79 @@ def test_a_valid_frame_with_its_area_enciphered_reads_the_same(row):
     assert frame.encrypted or raw == framed(segment)
     assert (frame.datatime, frame.cp, frame.factors, frame.notes) == (same.datatime, same.cp, same.factors, same.notes)
     assert decode(raw).error in ({"encrypted"} if frame.encrypted else {None})
+
+
+def valid_frames() -> list:
+    return [row for row in rows("frame") if row.values[0] and row.values[0]["valid"]]
+
+
+def parts_of(row: dict) -> tuple[bytes, bytes, bytes]:
+    """(segment, head with its closing semicolon, data area from CP on) of a valid row."""
+    raw = raw_of(row)
+    segment = raw[6 : 6 + int(raw[2:6])]
+    opening = segment.index(b"CP=&&")
+    head = segment[:opening]
+    return segment, head if head.endswith((b";", b",")) else head + b";", segment[opening:]
+
+
+BROKEN = {  # the corpus' own derivations: what is done to a frame, and what must be said of it first
+    "length too long": (lambda raw: b"##%04d" % (int(raw[2:6]) + 40) + raw[6:], {"length", "truncated"}),
+    "length too short": (lambda raw: b"##%04d" % max(1, int(raw[2:6]) - 1) + raw[6:], {"length"}),
+    "only one #": (lambda raw: raw[1:], {"noise"}),
+    "length padded with blanks": (lambda raw: b"##%5d" % int(raw[2:6]) + raw[6:], {"length"}),
+    "hex length": (lambda raw: b"##0x%02X" % int(raw[2:6]) + raw[6:], {"length"}),
+    "cut in the middle": (lambda raw: raw[: len(raw) // 2], {"length", "truncated"}),
+    "CP missing": (lambda raw: framed(raw[6:-6].replace(b"CP=&&", b"XP=&&")), {"syntax"}),
+    "closing && missing": (lambda raw: framed(raw[6:-6].removesuffix(b"&&")), {"syntax"}),
+}
+
+
+@pytest.mark.parametrize("row", valid_frames())
+def test_what_the_corpus_breaks_in_some_frames_is_named_in_every_frame(row):
+    segment, _, _ = parts_of(row)
+    raw = framed(segment)
+    for what, (broken, errors) in BROKEN.items():
+        (frame,) = whole([broken(raw)])
+        assert frame.error in errors, what
+        assert answer_to(frame) is None, what
+
+
+@pytest.mark.parametrize("row", valid_frames())
+def test_what_the_corpus_bends_in_some_valid_frames_does_no_harm_to_any(row):
+    """HJ 212-2017 6.3: fields by name; HJ/T 212-2005: Flag and QN may be absent; RF of 2025."""
+    segment, head, area = parts_of(row)
+    shuffled = b";".join(sorted(re.split(b"[;,]+", head.strip(b";,")))) + b";"
+    bent = {
+        "as it is": (framed(segment), {}),
+        "semicolon before closing &&": (framed(segment.removesuffix(b"&&") + b";&&"), {}),
+        "head fields in another order": (framed(shuffled + area), {}),
+        "Flag missing": (framed(re.sub(rb"(?i)flag=\d+[;,]", b"", head) + area), {"flag": None}),
+        "QN missing": (framed(re.sub(rb"QN=[^;,]*[;,]", b"", head) + area), {"qn": None}),
+        "RF=1": (framed(head + b"RF=1;" + area), {"rf": "1"}),
+        "MODBUS": (framed(segment, "modbus"), {}),
+        "MODBUS swapped": (framed(segment, "modbus_swapped"), {}),
+    }
+    for what, (raw, changed) in bent.items():
+        (frame,) = whole([raw])
+        assert frame.ok, what
+        expected = row["expected"] | changed
+        assert {name: getattr(frame, name) for name in expected} == expected, what
+
+
+@pytest.mark.parametrize("row", valid_frames())
+@pytest.mark.parametrize("tail", [b"", b"\r\n", b"\n", b"\r", b"**", b"\\r\\n"])
+def test_noise_and_broken_frames_cost_no_frame_beside_them(row, tail):
+    raw = framed(parts_of(row)[0])
+    plain, after = raw.removesuffix(b"\r\n") + tail, framed(b"ST=91;CN=9014;CP=&&QN=20040516010101001;CN=2051&&")
+    for what in (
+        b"AT+CSQ\r\nOK\r\n",
+        b"\x00\xff",
+        b"##",
+        b"##12",
+        b"##0010\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xef\xbb\xbf",
+    ):
+        assert [frame.raw for frame in whole([what + plain, after + what, after]) if frame.ok] == [plain, after, after]
+    for lost in (raw[: len(raw) // 3], raw[:-8], b"##%04d" % (int(raw[2:6]) + 90) + raw[6:]):
+        assert [frame.raw for frame in whole([lost + after, plain + after]) if frame.ok] == [after, plain, after]
