@@ -12,11 +12,13 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from ceguan.cases import clocks
 from ceguan.cases import files as evidence
 from ceguan.cases.models import Attachment, Case, CaseEvent
 from ceguan.registry import audit, rights
+from ceguan.registry.label import label, listed, name
 from ceguan.registry.models import User
 from ceguan.standards import procedures
 from ceguan.standards.procedures import Field, Procedure, Step
@@ -64,13 +66,13 @@ def open_from(finding: Finding, user: User, text: str, now: float) -> Case:
     rights.require(user, "open_case", finding)
     procedure = procedures.for_rule(finding.rule)
     if procedure is None:
-        raise RefusedError("这类报警没有对应的办案程序，可以认领、备注、转办或排除")
+        raise RefusedError(_("这类报警没有对应的办案程序，可以认领、备注、转办或排除"))
     if not text.strip():
-        raise RefusedError("请填写立案理由")
+        raise RefusedError(_("请填写立案理由"))
     with transaction.atomic():
         if not Finding.objects.filter(pk=finding.pk, state__in=("open", "claimed")).update(state="case"):
             finding.refresh_from_db()
-            raise RefusedError(f"不能立案：该报警现为“{finding.get_state_display()}”")
+            raise RefusedError(_("不能立案：该报警现为“%(state)s”") % {"state": _(finding.get_state_display())})
         finding.refresh_from_db()
         point = finding.point
         case = Case.objects.create(
@@ -102,7 +104,7 @@ def actions_for(case: Case, user: User, now: float) -> list[Action]:
         reason = _barred(case, step, user, events)
         asked = not reason and any(field.kind == "officer" for field in step.fields)
         people = tuple(officers(case, step)) if asked else ()
-        found.append(Action(step, not reason, reason or step.consequence.zh, people))
+        found.append(Action(step, not reason, reason or label(step.consequence), people))
     return found
 
 
@@ -118,13 +120,15 @@ def _barred(case: Case, step: Step, user: User, events: Iterable[CaseEvent]) -> 
     if not permission:
         return permission.reason
     if user.role not in step.roles:
-        return f"“{step.label.zh}”须由{rights.names(step.roles)}办理；您的角色是{rights.role_name(user.role)}"
+        return rights.reserved(step.label, step.roles, user)
     if step.assignee_only and user.role != Role.ENTERPRISE and case.assignee_id != user.pk:
-        return f"“{step.label.zh}”须由承办人{case.assignee or '（未派发）'}办理"
+        said = {"step": label(step.label), "who": case.assignee or _("（未派发）")}
+        return _("“%(step)s”须由承办人%(who)s办理") % said
     procedure = procedure_of(case)
     done = next((event for event in events if event.step in step.not_by and event.who_id == user.pk), None)
     if done is not None:
-        return f"您办理过本案的“{step_label(procedure, done.step).zh}”，按人员分离不能再办理“{step.label.zh}”"
+        said = {"done": label(step_label(procedure, done.step)), "step": label(step.label)}
+        return _("您办理过本案的“%(done)s”，按人员分离不能再办理“%(step)s”") % said
     return ""
 
 
@@ -165,21 +169,25 @@ def act(
 def _step(procedure: Procedure, case: Case, action: str) -> Step:
     step = procedure.steps.get(action)
     if step is None:
-        raise RefusedError(f"{procedure.label.zh}没有“{action}”这一步；有：{'、'.join(procedure.steps)}")
+        said = {"procedure": label(procedure.label), "step": action, "steps": listed(procedure.steps)}
+        raise RefusedError(_("%(procedure)s没有“%(step)s”这一步；有：%(steps)s") % said)
     if case.state not in step.sources:
-        raise RefusedError(
-            f"不能{step.label.zh}：案件现为“{procedure.states[case.state].label.zh}”，可能别人刚办过，请看时间线"
-        )
+        said = {"step": label(step.label), "state": label(procedure.states[case.state].label)}
+        raise RefusedError(_("不能%(step)s：案件现为“%(state)s”，可能别人刚办过，请看时间线") % said)
     return step
 
 
 def _text(step: Step, text: str) -> str:
     said = text.replace("\r\n", "\n").strip()
     if step.text_required and not said:
-        raise RefusedError(f"请填写{step.text.zh}")
+        raise RefusedError(_("请填写%(what)s") % {"what": label(step.text)})
     if len(said) > LONGEST_TEXT:
-        raise RefusedError(f"{step.text.zh}最长 {LONGEST_TEXT} 字，现有 {len(said)} 字")
+        raise RefusedError(_too_long(step.text, LONGEST_TEXT, said))
     return said
+
+
+def _too_long(what: Label, most: int, said: str) -> str:
+    return _("%(what)s最长 %(most)d 字，现有 %(count)d 字") % {"what": label(what), "most": most, "count": len(said)}
 
 
 def _field(field: Field, given: Any, case: Case, step: Step, now: float) -> Any:
@@ -188,13 +196,17 @@ def _field(field: Field, given: Any, case: Case, step: Step, now: float) -> Any:
         wanted = given.pk if isinstance(given, User) else given
         chosen = next((one for one in officers(case, step) if str(one.pk) == str(wanted)), None)
         if chosen is None:
-            raise RefusedError(f"请选择{field.label.zh}：辖区覆盖{case.region}的在用执法人员")
+            words = {"what": label(field.label), "region": name(case.region)}
+            raise RefusedError(_("请选择%(what)s：辖区覆盖%(region)s的在用执法人员") % words)
         return chosen.pk
     said = str(given or "").strip()
-    if not said or len(said) > LONGEST_FIELD:
-        raise RefusedError(f"请填写{field.label.zh}" if not said else f"{field.label.zh}最长 {LONGEST_FIELD} 字")
+    if not said:
+        raise RefusedError(_("请填写%(what)s") % {"what": label(field.label)})
+    if len(said) > LONGEST_FIELD:
+        raise RefusedError(_too_long(field.label, LONGEST_FIELD, said))
     if field.kind == "choice" and said not in [option.zh for option in field.options]:
-        raise RefusedError(f"{field.label.zh}应为：{'、'.join(option.zh for option in field.options)}")
+        words = {"what": label(field.label), "options": listed(label(option) for option in field.options)}
+        raise RefusedError(_("%(what)s应为：%(options)s") % words)
     if field.kind == "past_date":
         return _past_date(field, said, case, now)
     return said
@@ -204,19 +216,22 @@ def _past_date(field: Field, said: str, case: Case, now: float) -> str:
     try:
         day = date.fromisoformat(said)
     except ValueError:
-        raise RefusedError(f"{field.label.zh}应为日期，如 {beijing(now).date()}") from None
+        words = {"what": label(field.label), "day": beijing(now).date()}
+        raise RefusedError(_("%(what)s应为日期，如 %(day)s") % words) from None
     first, today = beijing(case.opened_at.timestamp()).date(), beijing(now).date()
     if not first <= day <= today:
-        raise RefusedError(f"{field.label.zh}应在立案（{first}）与今天（{today}）之间")
+        words = {"what": label(field.label), "first": first, "today": today}
+        raise RefusedError(_("%(what)s应在立案（%(first)s）与今天（%(today)s）之间") % words)
     return day.isoformat()
 
 
 def _evidence(step: Step, uploads: Sequence[evidence.Incoming]) -> list[evidence.Stored]:
     """Evidence on disk. A transaction that fails later leaves a file nobody refers to, never the other way round."""
     if len(uploads) < step.evidence:
-        raise RefusedError(f"“{step.label.zh}”须附证据，至少 {step.evidence} 个文件")
+        words = {"step": label(step.label), "files": step.evidence}
+        raise RefusedError(_("“%(step)s”须附证据，至少 %(files)d 个文件") % words)
     if len(uploads) > evidence.MOST:
-        raise RefusedError(f"一次最多 {evidence.MOST} 个文件")
+        raise RefusedError(_("一次最多 %(files)d 个文件") % {"files": evidence.MOST})
     return [evidence.store(upload) for upload in uploads]
 
 

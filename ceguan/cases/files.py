@@ -14,8 +14,10 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, Protocol
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from ceguan.cases.models import Attachment
+from ceguan.registry.label import listed
 
 LARGEST = 20_000_000
 MOST = 10
@@ -91,7 +93,8 @@ def store(incoming: Incoming) -> Stored:
     suffix = os.path.splitext(name)[1].lower()
     kind = KINDS.get(suffix)
     if kind is None:
-        raise FileRefusedError(f"“{name}”没有收下：只收 {'、'.join(sorted(suffix[1:] for suffix in KINDS))} 文件")
+        said = {"name": name, "kinds": listed(sorted(suffix[1:] for suffix in KINDS))}
+        raise FileRefusedError(_("“%(name)s”没有收下：只收 %(kinds)s 文件") % said)
     content = incoming.read(LARGEST + 1)
     _check(name, content, kind)
     sha256 = hashlib.sha256(content).hexdigest()
@@ -101,13 +104,13 @@ def store(incoming: Incoming) -> Stored:
 
 def _check(name: str, content: bytes, kind: Kind) -> None:
     if not content:
-        raise FileRefusedError(f"“{name}”没有收下：文件是空的")
+        raise FileRefusedError(_("“%(name)s”没有收下：文件是空的") % {"name": name})
     if len(content) > LARGEST:
-        raise FileRefusedError(f"“{name}”没有收下：超过 {LARGEST // 1_000_000} MB")
+        raise FileRefusedError(_("“%(name)s”没有收下：超过 %(most)d MB") % {"name": name, "most": LARGEST // 1_000_000})
     if kind.heads and not any(content[kind.offset :].startswith(head) for head in kind.heads):
-        raise FileRefusedError(f"“{name}”没有收下：内容与后缀不符")
+        raise FileRefusedError(_("“%(name)s”没有收下：内容与后缀不符") % {"name": name})
     if not kind.heads and b"\0" in content:
-        raise FileRefusedError(f"“{name}”没有收下：不是文本")
+        raise FileRefusedError(_("“%(name)s”没有收下：不是文本") % {"name": name})
 
 
 def _keep(path: Path, content: bytes) -> None:

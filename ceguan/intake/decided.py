@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from django.db import Error, transaction
+from django.utils.translation import gettext as _
 
 from ceguan.intake.models import Undelivered
 from ceguan.store import ArchiveError, ArchiveWriter, Position, RecordKind, StreamTakenError, archive, open_free_stream
@@ -60,9 +61,8 @@ def writing(folder: Path, streams: Iterable[int]) -> Iterator[Outgoing]:
         try:
             out.refs = _append(writer, out.rows)
         except (ArchiveError, OSError) as error:
-            raise WaitsError(
-                f"已记录在案；归档暂时写不了（{refusal(error) or error}），恢复后自动归档并生效"
-            ) from error
+            said = _("已记录在案；归档暂时写不了（%(cause)s），恢复后自动归档并生效")
+            raise WaitsError(said % {"cause": refusal(error) or error}) from error
         _forget(out.rows)
 
 

@@ -13,7 +13,9 @@ from django.apps import apps
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
 
+from ceguan.registry.label import label, listed, name
 from ceguan.registry.models import Enterprise, Point, Region, User
 from ceguan.words import ROLES, Label, Role
 
@@ -84,12 +86,19 @@ def can(user: User | AnonymousUser, action: str, subject: Model | None = None) -
     """
     right = _BY_ACTION[action]
     if not isinstance(user, User) or not user.is_active:
-        return Permission(False, "没有登录，或账号已停用")
+        return Permission(False, _("没有登录，或账号已停用"))
     if user.role not in right.roles:
-        return Permission(False, f"“{right.name.zh}”须由{names(right.roles)}办理；您的角色是{role_name(user.role)}")
+        return Permission(False, reserved(right.name, right.roles, user))
     if subject is not None and (beyond := _beyond(user, subject)):
         return Permission(False, beyond)
-    return Permission(True, f"{role_name(user.role)}可以{right.name.zh}")
+    said = {"role": role_name(user.role), "right": label(right.name)}
+    return Permission(True, _("%(role)s可以%(right)s") % said)
+
+
+def reserved(what: Label, roles: frozenset[Role] | set[Role], user: User) -> str:
+    """Why a person of another role may not do what is for these roles."""
+    said = {"what": label(what), "roles": names(roles), "role": role_name(user.role)}
+    return _("“%(what)s”须由%(roles)s办理；您的角色是%(role)s") % said
 
 
 def require(user: User | AnonymousUser, action: str, subject: Model | None = None) -> None:
@@ -100,12 +109,12 @@ def require(user: User | AnonymousUser, action: str, subject: Model | None = Non
 
 
 def role_name(role: str) -> str:
-    return ROLES[Role(role)].zh if role in ROLES else "未定"
+    return label(ROLES[Role(role)]) if role in ROLES else _("未定")
 
 
 def names(roles: frozenset[Role] | set[Role]) -> str:
     """Roles in words, in the order of the word list."""
-    return "、".join(ROLES[role].zh for role in Role if role in roles)
+    return listed(label(ROLES[role]) for role in Role if role in roles)
 
 
 def covers(user: User, region: Region) -> bool:
@@ -120,11 +129,13 @@ def _beyond(user: User, subject: Model) -> str:
     region, enterprise = _place(subject)
     if user.role == Role.ENTERPRISE:
         mine = user.enterprise_id is not None and enterprise == user.enterprise_id
-        return "" if mine else "企业用户只能查看和办理本单位的点位、案件和报警"
+        return "" if mine else _("企业用户只能查看和办理本单位的点位、案件和报警")
     if covers(user, region):
         return ""
-    area = f"您的辖区是{user.region}" if user.region else "您的账号没有登记辖区"
-    return f"该对象在{region}，不在您的辖区之内；{area}"
+    if user.region is None:
+        return _("该对象在%(region)s，不在您的辖区之内；您的账号没有登记辖区") % {"region": name(region)}
+    said = {"region": name(region), "own": name(user.region)}
+    return _("该对象在%(region)s，不在您的辖区之内；您的辖区是%(own)s") % said
 
 
 def _place(subject: Any) -> tuple[Region, int | None]:

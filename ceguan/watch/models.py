@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_noop
 
 from ceguan import words
 from ceguan.registry.models import Point, Region, User
@@ -37,11 +38,11 @@ class Finding(models.Model):
 
     OPEN_STATES = ("open", "claimed", "case")
     STATES = [
-        ("open", "待认领"),
-        ("claimed", "已认领"),
-        ("case", "已立案"),
-        ("ended", "已结束"),
-        ("dismissed", "已排除"),
+        ("open", gettext_noop("待认领")),
+        ("claimed", gettext_noop("已认领")),
+        ("case", gettext_noop("已立案")),
+        ("ended", gettext_noop("已结束")),
+        ("dismissed", gettext_noop("已排除")),
     ]
     point = models.ForeignKey(Point, models.PROTECT, related_name="findings")
     rule = models.CharField(

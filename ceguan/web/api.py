@@ -21,10 +21,10 @@ import ceguan
 from ceguan import clock
 from ceguan.intake.models import Command
 from ceguan.registry import rights
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Point, Series
 from ceguan.watch.models import Finding
 from ceguan.web import aggregates, objects, public_air, series
-from ceguan.web.label import label, name
 from ceguan.web.pages import export
 from ceguan.web.pages.point import latest, verdict_words, visible
 from ceguan.web.store import store

@@ -13,8 +13,8 @@ from django.utils.translation import get_language, gettext, gettext_noop
 import ceguan
 from ceguan import clock
 from ceguan.registry import rights
+from ceguan.registry.label import label, name
 from ceguan.registry.models import User
-from ceguan.web.label import label, name
 from ceguan.words import ROLES, Role
 
 

@@ -23,11 +23,11 @@ from openpyxl import Workbook
 
 from ceguan import clock
 from ceguan.intake.hj212.frame import masked
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Point, Series
 from ceguan.store import forgotten
 from ceguan.watch import gaps as gap_words
 from ceguan.web import aggregates, objects, series
-from ceguan.web.label import label, name
 from ceguan.web.store import store
 from ceguan.web.templatetags.pieces import review_state
 from ceguan.words import BEIJING, FrameRef, Kind, Period, beijing

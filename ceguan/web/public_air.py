@@ -14,12 +14,12 @@ import numpy as np
 import orjson
 from django.utils.translation import get_language, gettext
 
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Point
 from ceguan.science import air
 from ceguan.standards.tables import AqiClass
 from ceguan.watch import judge
 from ceguan.web import objects
-from ceguan.web.label import label, name
 from ceguan.web.map import layers
 from ceguan.web.store import store
 from ceguan.words import PointKind, beijing

@@ -13,13 +13,13 @@ import pyarrow as pa
 from django.urls import reverse
 from django.utils.translation import gettext
 
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Point, Series
 from ceguan.store import thin
 from ceguan.store.stale import day_of
 from ceguan.watch import fill
 from ceguan.watch import gaps as gap_words
 from ceguan.web import aggregates, limits
-from ceguan.web.label import label, name
 from ceguan.web.store import store
 from ceguan.words import BEIJING, DEVICE_FLAGS, FrameRef, Kind, Label, Outcome, Period, beijing
 

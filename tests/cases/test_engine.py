@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.db import Error, connection, transaction
+from django.utils import translation
 
 from ceguan.cases import engine, files
 from ceguan.cases.models import Attachment, Case, CaseEvent
@@ -292,3 +295,50 @@ def test_a_failed_step_leaves_neither_event_nor_trail(city, case, monkeypatch):
     assert case.events.count() == 1
     assert audit.head() == before
     assert Finding.objects.get().state == "case"
+
+
+# ---- on an English page
+
+
+CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+
+@pytest.mark.parametrize("name", [row[0] for row in WALK])
+def test_on_an_english_page_every_reason_for_or_against_a_step_is_english(city, case, name):
+    walk(city, case, name)
+    with translation.override("en"):
+        reasons = [one.reason for user in city.users.values() for one in engine.actions_for(case, user, NOW)]
+    assert [reason for reason in reasons if CHINESE.search(reason)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("desk_check", {"text": " "}, "Fill in: "),
+        ("desk_check", {"data": {"marks": ""}}, "Fill in: "),
+        ("desk_check", {"data": {"power": "x"}}, "must be one of: "),
+        ("visit", {"files": []}, "needs evidence, at least 1 file"),
+        ("visit", {"files": [photo("x.exe", b"MZ")]}, "only files of these kinds are: "),
+        ("visit", {"files": [photo("x.png", b"MZ")]}, "its content is not what its suffix says"),
+        ("visit", {"files": [photo("x.png", b"")]}, "the file is empty"),
+        ("visit", {"data": {"visited_on": "2026-03-13"}}, "between the opening of the case"),
+        ("visit", {"data": {"visited_on": "x"}}, "must be a date such as 2026-03-12"),
+        ("feedback", {"text": "x" * 5001}, "at most 5000 characters and has 5001"),
+        ("dispatch", {}, "perhaps somebody has just worked on it"),
+    ],
+)
+def test_on_an_english_page_what_is_missing_is_named_in_english(city, case, name, change, message):
+    names = [row[0] for row in WALK]
+    walk(city, case, names[names.index(name) - 1] if names.index(name) else name)
+    with translation.override("en"), pytest.raises((engine.RefusedError, files.FileRefusedError)) as refused:
+        step(city, case, name, **change)
+    assert message in str(refused.value)
+    assert not CHINESE.search(str(refused.value))
+
+
+def test_on_an_english_page_a_case_that_cannot_be_opened_says_so_in_english(city, finding):
+    with translation.override("en"), pytest.raises(engine.RefusedError, match="no procedure for alarms of this kind"):
+        engine.open_from(exceedance(city, rule="silent"), city.users["duty"], "x", NOW)
+    dismiss(finding, city.users["duty"], "校准", NOW)
+    with translation.override("en"), pytest.raises(engine.RefusedError, match="the alarm is “dismissed” now"):
+        engine.open_from(finding, city.users["duty"], "x", NOW)

@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 from django.db import Error, connection, transaction
+from django.utils import translation
 
 from ceguan.intake import decided, files, quarantine, sheets
 from ceguan.intake.models import Undelivered
@@ -141,7 +142,13 @@ def test_two_decisions_that_say_the_same_at_the_same_moment_are_two(world):
     assert Store(world.folder).decisions().num_rows == 2
 
 
-def test_an_archive_that_fills_up_behind_the_commit_says_that_the_decision_waits_and_it_comes_there(world):
+@pytest.mark.parametrize(
+    ("language", "message"),
+    [("zh-hans", "已记录在案.*磁盘已满"), ("en", "It is on record; the archive cannot be")],
+)
+def test_an_archive_that_fills_up_behind_the_commit_says_that_the_decision_waits_and_it_comes_there(
+    world, language, message
+):
     place = world.folder / "other"
     place.mkdir()
 
@@ -153,7 +160,7 @@ def test_an_archive_that_fills_up_behind_the_commit_says_that_the_decision_waits
             small.fill()
 
     with disk.mounted(place, 2) as small:
-        with pytest.raises(decided.WaitsError, match=r"已记录在案.*磁盘已满"):
+        with translation.override(language), pytest.raises(decided.WaitsError, match=message):
             fills_up(small)
         assert Undelivered.objects.count() == 1
         small.relieve()

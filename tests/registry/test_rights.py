@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.utils import translation
 
 from ceguan.registry import rights
 from ceguan.registry.models import Point, User
@@ -96,3 +100,18 @@ def test_officers_of_a_district_come_before_those_of_the_city(city):
     assert found[0] == "west_officer"
     assert set(found) == {"west_officer", "enforcement", "reviewer"}
     assert "west_officer" not in [user.username for user in rights.officers(city.east, Role.ENFORCEMENT)]
+
+
+CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+
+def test_on_an_english_page_every_answer_of_a_right_is_english(city):
+    subjects = [None, *city.points.values()]
+    with translation.override("en"):
+        for user in (AnonymousUser(), *city.users.values()):
+            for right, subject in itertools.product(rights.RIGHTS, subjects):
+                assert not CHINESE.search(rights.can(user, right.action, subject).reason)
+        answer = rights.can(city.users["duty"], "limit", city.points["gas_outlet"])
+    assert answer.reason == (
+        "“edit permit limits” is for: Monitoring analyst, Administrator; your role is: Duty officer"
+    )

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ceguan.registry.label import name
 from ceguan.registry.models import MapFeature, Region
-from ceguan.web.label import name
 
 WIDTH = 420
 

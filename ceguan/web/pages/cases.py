@@ -29,12 +29,12 @@ from ceguan import clock
 from ceguan.cases import clocks, engine, files
 from ceguan.cases.models import Attachment, Case, CaseEvent
 from ceguan.registry import audit, rights
+from ceguan.registry.label import label
 from ceguan.registry.models import User
 from ceguan.standards import procedures
 from ceguan.standards.procedures import Procedure
 from ceguan.watch.findings import when
 from ceguan.web.evidence import Evidence, evidence
-from ceguan.web.label import label
 from ceguan.web.pages.inbox import regions
 from ceguan.words import Label, Role
 

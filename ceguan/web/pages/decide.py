@@ -15,9 +15,9 @@ from django.utils.translation import gettext, gettext_lazy
 from ceguan import clock
 from ceguan.intake.decided import WaitsError
 from ceguan.registry import rights
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Point
 from ceguan.web import decisions, series
-from ceguan.web.label import label, name
 from ceguan.web.pages.point import visible
 from ceguan.words import BEIJING, Kind, beijing
 

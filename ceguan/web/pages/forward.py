@@ -20,7 +20,7 @@ from ceguan.intake.forward import process, targets
 from ceguan.intake.forward.translate import EDITIONS, UPLOADS, USUAL, explain
 from ceguan.intake.models import ForwardTarget
 from ceguan.registry import rights
-from ceguan.web.label import label
+from ceguan.registry.label import label
 from ceguan.web.pages.intake import tabs
 
 _SPLIT = re.compile(r"[\s,，=→]+")

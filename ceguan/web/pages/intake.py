@@ -27,13 +27,13 @@ from ceguan.intake.hj212.readings import Upload, rows
 from ceguan.intake.sheets import table
 from ceguan.pulse import LOOK_AROUND_SECONDS, STALE_SECONDS, clock_synchronised, pulse
 from ceguan.registry import rights
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Device, Point, Series
 from ceguan.standards import factors
 from ceguan.store import ForgottenError, Record, RecordKind, RecordNotFoundError, archive, proofs, sizes
 from ceguan.watch import fill
 from ceguan.watch.models import PointStatus
 from ceguan.web import series
-from ceguan.web.label import label, name
 from ceguan.web.store import store
 from ceguan.words import FrameRef, Kind, Label, Status, beijing
 

@@ -12,9 +12,9 @@ from django.views.decorators.cache import cache_control
 
 from ceguan import clock
 from ceguan.registry import rights
+from ceguan.registry.label import name
 from ceguan.registry.models import MapFeature, Region
 from ceguan.web import objects
-from ceguan.web.label import name
 from ceguan.web.map import layers
 from ceguan.web.pages import point as point_page
 from ceguan.words import POINT_KINDS, STATUSES, beijing

@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy
 from ceguan import clock
 from ceguan.cases import clocks, periods
 from ceguan.registry import rights
+from ceguan.registry.label import label
 from ceguan.standards import procedures
-from ceguan.web.label import label
 from ceguan.words import beijing
 
 

@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy
 
 from ceguan import clock
 from ceguan.registry import permits, rights
+from ceguan.registry.label import label
 from ceguan.registry.models import Permit, PermitLimit, Point
 from ceguan.standards.catalogue import TRUST_WORDS
-from ceguan.web.label import label
 from ceguan.words import beijing
 
 

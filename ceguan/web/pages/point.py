@@ -13,10 +13,10 @@ from django.urls import path, reverse
 
 from ceguan import clock
 from ceguan.registry import rights
+from ceguan.registry.label import label, name
 from ceguan.registry.models import Point, Series, User
 from ceguan.watch.models import Finding
 from ceguan.web import limits, objects, series
-from ceguan.web.label import label, name
 from ceguan.web.map import layers
 from ceguan.web.store import store
 from ceguan.words import Kind, beijing

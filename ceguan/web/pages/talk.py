@@ -19,8 +19,8 @@ from ceguan.intake.hj212 import commands as table
 from ceguan.intake.hj212.commands import GROUPS, RISKS, CommandError, Risk
 from ceguan.intake.models import WAITING, Command, Line, State
 from ceguan.registry import rights
+from ceguan.registry.label import label
 from ceguan.registry.models import Device
-from ceguan.web.label import label
 from ceguan.words import Label, beijing
 
 SHOWN = 30

@@ -10,9 +10,9 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import path
 
 from ceguan.registry import rights
+from ceguan.registry.label import label
 from ceguan.registry.models import Point, Series, User
 from ceguan.web import series
-from ceguan.web.label import label
 from ceguan.web.pages.point import verdict_words
 from ceguan.web.pages.standards import citations
 from ceguan.web.store import store

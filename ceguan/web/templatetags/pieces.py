@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from ceguan import words
+from ceguan.registry import label as names
 from ceguan.store import sizes
-from ceguan.web import label as names
 
 register = template.Library()
 register.filter("name", names.name)
