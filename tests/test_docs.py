@@ -45,3 +45,13 @@ def test_the_arithmetic_of_scale_is_that_of_its_own_rows():
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     assert f"| 归档，每日 | {320 * 1609 * 468 / 1e6:.1f} MB |" in text
     assert f"| 值/秒，平均（高峰） | {320 * 1609 * 10 / 86400:.0f}（" in text
+
+
+def test_every_line_of_scale_is_measured_with_a_command_that_is_there_or_says_that_it_is_not_measured():
+    measured, reckoned = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").split("## 推算")
+    commands = re.findall(r"^\| .* \| `([^`]+)` \|$", measured, re.MULTILINE)
+    assert len(commands) == len(re.findall(r"^\| (?!量 )", measured, re.MULTILINE)) > 0
+    assert all((ROOT / command.split()[0]).is_file() for command in commands)
+    lines = re.findall(r"^\| (?!量 ).* \| ([^|]+) \|$", reckoned, re.MULTILINE)
+    assert lines
+    assert all(line.startswith(("推算：", "假设", "估计：")) for line in lines)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ def test_what_a_service_starts_is_a_command_of_ours(name):
 
 
 def test_every_environment_variable_is_a_setting():
-    known = {f"CEGUAN_{one.name.upper()}" for one in settings.SETTINGS}
+    known = {f"CEGUAN_{one.name.upper()}" for one in settings.SETTINGS} | {"PGPASSWORD"}  # libpq reads that one
     for one in OURS.values():
         assert set(one.get("environment", {})) <= known
         values = settings.load({k: v for k, v in one.get("environment", {}).items() if "$" not in v})
@@ -55,6 +57,42 @@ def test_only_the_gateway_is_reachable_from_outside_and_no_password_is_written_d
     text = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
     assert re.findall(r"://\w+:(?!\$\{)[^@\s\"]+@", text) == []
     assert "CEGUAN_DB_PASSWORD=\n" in (ROOT / "deploy" / "env.example").read_text(encoding="utf-8")
+
+
+def test_health_is_asked_where_something_listens():
+    for name, paths in (
+        ("gateway", {"gateway": "/metrics"}),
+        ("centre", {"web": "/sign-in/", "clockwork": "/metrics"}),
+    ):
+        environment = OURS[name]["environment"]
+        values = settings.load({key: value for key, value in environment.items() if "$" not in value})
+        ports = {
+            "gateway": values.gateway_metrics_port,
+            "web": values.web_port,
+            "clockwork": values.clockwork_metrics_port,
+        }
+        text = OURS[name]["healthcheck"]["test"][-1]
+        compile(text, name, "exec")
+        assert set(re.findall(r"\b\d{4}/[a-z-]+/?", text)) == {f"{ports[part]}{path}" for part, path in paths.items()}
+    assert "-h" in SERVICES["postgres"]["healthcheck"]["test"], "the server that only makes the database is not ready"
+
+
+def pins(name):
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_the_image_has_the_locked_packages_fetches_nothing_else_and_runs_as_nobody_special():
+    text = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    version = re.search(r"^FROM python:(\d+)\.(\d+)", text, re.MULTILINE)
+    least = re.search(r">=(\d+)\.(\d+)", project["requires-python"])
+    assert tuple(map(int, version.groups())) >= tuple(map(int, least.groups()))
+    for line in re.findall(r"pip install .*", text):
+        assert "--require-hashes" in line or {"--no-deps", "--no-build-isolation"} <= set(line.split())
+    assert pins("requirements.lock").items() <= pins("requirements-big.lock").items()
+    assert re.findall(r"^USER (\S+)", text, re.MULTILINE) == ["ceguan"]
+    for module in re.search(r"import (ceguan[^']+)'", text)[1].split(", "):
+        assert importlib.util.find_spec(module)
 
 
 def test_the_image_takes_only_files_that_are_there():
