@@ -142,13 +142,13 @@ def _sync_folder(path: Path) -> None:
 
 def open_verified(attachment: Attachment) -> IO[bytes]:
     """The stored file, open at its beginning, after its hash has been checked. Raises FileDamagedError."""
-    path = path_of(attachment.sha256)
+    path, said = path_of(attachment.sha256), {"name": attachment.name, "sha256": attachment.sha256[:12]}
     try:
         file = path.open("rb")
     except OSError as error:
-        raise FileDamagedError(f"附件“{attachment.name}”不在了（{attachment.sha256[:12]}…）") from error
+        raise FileDamagedError(_("附件“%(name)s”不在了（%(sha256)s…）") % said) from error
     if hashlib.file_digest(file, "sha256").hexdigest() != attachment.sha256:
         file.close()
-        raise FileDamagedError(f"附件“{attachment.name}”与登记的哈希不符（{attachment.sha256[:12]}…）")
+        raise FileDamagedError(_("附件“%(name)s”与登记的哈希不符（%(sha256)s…）") % said)
     file.seek(0)
     return file

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import date
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from ceguan.cases.models import Period
 from ceguan.registry import audit, rights
+from ceguan.registry.label import label
 from ceguan.registry.models import User
 from ceguan.standards.procedures import Procedure, Step
 from ceguan.words import beijing
@@ -25,11 +27,11 @@ def set_period(
     """A new period for a step from a day after today on. Raises rights.Forbidden, PeriodError."""
     rights.require(user, "period")
     problems = (
-        (step.period is None, f"“{step.label.zh}”没有期限"),
-        (not reason.strip(), "请填写理由"),
-        (not 1 <= days <= LONGEST, f"期限应为 1 至 {LONGEST} 天"),
-        (unit not in ("wd", "d"), "单位应为工作日（wd）或日（d）"),
-        (valid_from <= beijing(now).date(), "生效日应在今天之后：正在计算的期限不因新设定而改变"),
+        (step.period is None, _("“%(step)s”没有期限") % {"step": label(step.label)}),
+        (not reason.strip(), _("请填写理由")),
+        (not 1 <= days <= LONGEST, _("期限应为 1 至 %(most)d 天") % {"most": LONGEST}),
+        (unit not in ("wd", "d"), _("单位应为工作日（wd）或日（d）")),
+        (valid_from <= beijing(now).date(), _("生效日应在今天之后：正在计算的期限不因新设定而改变")),
     )
     found = next((text for wrong, text in problems if wrong), None)
     if found:

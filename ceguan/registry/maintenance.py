@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Maintenance, Point, User
@@ -24,17 +25,17 @@ def announce(point: Point, start: datetime, end: datetime, reason: str, user: Us
     rights.require(user, "maintain", point)
     reason, moment = reason.strip(), datetime.fromtimestamp(now, UTC)
     problems = (
-        (not reason, "请填写维护原因"),
-        (end <= start, "结束时间应晚于开始时间"),
-        (start < moment - LATEST_ANNOUNCEMENT, "维护须事先公告：开始时间最多可比现在早一小时"),
-        (end - start > LONGEST, f"一个维护窗口最长 {LONGEST.days} 天"),
+        (not reason, _("请填写维护原因")),
+        (end <= start, _("结束时间应晚于开始时间")),
+        (start < moment - LATEST_ANNOUNCEMENT, _("维护须事先公告：开始时间最多可比现在早一小时")),
+        (end - start > LONGEST, _("一个维护窗口最长 %(most)d 天") % {"most": LONGEST.days}),
     )
     found = next((text for wrong, text in problems if wrong), None)
     if found:
         raise WindowError(found)
     with transaction.atomic():
         if point.maintenance.filter(start__lt=end, end__gt=start).exists():
-            raise WindowError("与已公告的维护窗口重叠")
+            raise WindowError(_("与已公告的维护窗口重叠"))
         window = Maintenance.objects.create(point=point, start=start, end=end, reason=reason, by=user)
         audit.record(user, "maintenance.announce", f"point:{point.code}", reason, _detail(window), now)
         return window
@@ -45,9 +46,9 @@ def cancel(window: Maintenance, user: User, reason: str, now: float) -> None:
     rights.require(user, "maintain", window.point)
     reason, moment = reason.strip(), datetime.fromtimestamp(now, UTC)
     if not reason:
-        raise WindowError("请填写取消的原因")
+        raise WindowError(_("请填写取消的原因"))
     if window.end <= moment:
-        raise WindowError("该维护窗口已经结束")
+        raise WindowError(_("该维护窗口已经结束"))
     detail, begun = _detail(window), window.start < moment
     with transaction.atomic():
         action = "maintenance.end" if begun else "maintenance.cancel"

@@ -8,8 +8,10 @@ from datetime import date, timedelta
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from ceguan.registry import audit, rights
+from ceguan.registry.label import name
 from ceguan.registry.models import Permit, PermitLimit, Point, User
 from ceguan.words import beijing
 
@@ -81,18 +83,20 @@ def _check(
 ) -> None:
     """Raises LimitError for the first thing that does not hold."""
     problems = (
-        (not reason, "请填写变更理由"),
-        (permit.enterprise_id != point.enterprise_id, f"{permit} 不是{point}所属单位的许可证"),
-        (not terms.standard.strip() or not terms.clause.strip(), "请写明依据的标准和条款"),
-        (terms.high <= 0, "限值应大于零"),
-        (terms.low is not None and terms.low >= terms.high, "下限应小于限值"),
+        (not reason, _("请填写变更理由")),
+        (permit.enterprise_id != point.enterprise_id,
+         _("%(permit)s 不是%(point)s所属单位的许可证") % {"permit": permit, "point": name(point)}),
+        (not terms.standard.strip() or not terms.clause.strip(), _("请写明依据的标准和条款")),
+        (terms.high <= 0, _("限值应大于零")),
+        (terms.low is not None and terms.low >= terms.high, _("下限应小于限值")),
         (not permit.valid_from <= valid_from <= permit.valid_to,
-         f"生效日应在许可证有效期内（{permit.valid_from} 至 {permit.valid_to}）"),
+         _("生效日应在许可证有效期内（%(first)s 至 %(last)s）")
+         % {"first": permit.valid_from, "last": permit.valid_to}),
         # Judgements already made rest on the limits registered then; a version never reaches back behind them.
-        (valid_from < beijing(now).date(), "生效日不能早于今天：已作出的判定以当时登记的限值为准"),
+        (valid_from < beijing(now).date(), _("生效日不能早于今天：已作出的判定以当时登记的限值为准")),
         (current is not None and valid_from <= current.valid_from,
-         f"现行版本自 {current.valid_from if current else ''} 起生效，新版本须晚于这一天"),
-        (current is not None and _terms(current) == terms, "内容与现行版本相同，没有可变更的"),
+         _("现行版本自 %(first)s 起生效，新版本须晚于这一天") % {"first": current.valid_from if current else ""}),
+        (current is not None and _terms(current) == terms, _("内容与现行版本相同，没有可变更的")),
     )  # fmt: skip
     found = next((text for wrong, text in problems if wrong), None)
     if found:

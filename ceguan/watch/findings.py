@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
+from django.utils.translation import gettext as _
 
 from ceguan.registry import audit, rights
 from ceguan.registry.models import Point, User
@@ -165,8 +166,10 @@ def claim(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
     with transaction.atomic():
         if not Finding.objects.filter(pk=finding.pk, state="open").update(state="claimed", owner=user):
             finding.refresh_from_db()
-            owner = f"，由{finding.owner}办理" if finding.owner else ""
-            raise FindingError(f"不能认领：该发现现为“{finding.get_state_display()}”{owner}")
+            said = {"state": _(finding.get_state_display()), "owner": finding.owner}
+            if finding.owner:
+                raise FindingError(_("不能认领：该发现现为“%(state)s”，由%(owner)s办理") % said)
+            raise FindingError(_("不能认领：该发现现为“%(state)s”") % said)
         return _done(finding, user, "claim", text, now)
 
 
@@ -174,7 +177,7 @@ def note(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
     """备注; a text is needed."""
     rights.require(user, "handle", finding)
     with transaction.atomic():
-        return _done(finding, user, "note", _needed(text, "备注内容"), now)
+        return _done(finding, user, "note", _needed(text, _("备注内容")), now)
 
 
 def hand_over(finding: Finding, user: User, text: str, now: float, *, to: User) -> FindingEvent:
@@ -182,31 +185,31 @@ def hand_over(finding: Finding, user: User, text: str, now: float, *, to: User) 
     rights.require(user, "handle", finding)
     able = rights.can(to, "handle", finding)
     if not able:
-        raise FindingError(f"不能转给{to}：{able.reason}")
-    reason = _needed(text, "转办理由")
+        raise FindingError(_("不能转给%(to)s：%(reason)s") % {"to": to, "reason": able.reason})
+    reason = _needed(text, _("转办理由"))
     with transaction.atomic():
-        _move(finding, {"state": "claimed", "owner": to}, ("open", "claimed"), "转办")
+        _move(finding, {"state": "claimed", "owner": to}, ("open", "claimed"), _("转办"))
         return _done(finding, user, "hand_over", f"→ {to}：{reason}", now)
 
 
 def dismiss(finding: Finding, user: User, text: str, now: float) -> FindingEvent:
     """排除 as a false alarm, with a reason."""
     rights.require(user, "handle", finding)
-    reason = _needed(text, "排除理由")
+    reason = _needed(text, _("排除理由"))
     with transaction.atomic():
-        _move(finding, {"state": "dismissed"}, ("open", "claimed"), "排除")
+        _move(finding, {"state": "dismissed"}, ("open", "claimed"), _("排除"))
         return _done(finding, user, "dismiss", reason, now)
 
 
 def mute(finding: Finding, user: User, text: str, now: float, *, until: datetime) -> FindingEvent:
     """屏蔽 until a time, with a reason: it goes on folding, but makes no notices. At most 30 days."""
     rights.require(user, "handle", finding)
-    reason = _needed(text, "屏蔽理由")
+    reason = _needed(text, _("屏蔽理由"))
     seconds = until.timestamp() - now
     if not 0 < seconds <= 30 * 86400:
-        raise FindingError("屏蔽的截止时间应在今后 30 天之内")
+        raise FindingError(_("屏蔽的截止时间应在今后 30 天之内"))
     with transaction.atomic():
-        _move(finding, {"muted_until": until}, Finding.OPEN_STATES, "屏蔽")
+        _move(finding, {"muted_until": until}, Finding.OPEN_STATES, _("屏蔽"))
         return _done(finding, user, "mute", reason, now)
 
 
@@ -214,12 +217,13 @@ def _move(finding: Finding, changes: dict[str, Any], allowed: Sequence[str], nam
     """Guarded change: only while the finding is in one of the allowed states."""
     if not Finding.objects.filter(pk=finding.pk, state__in=allowed).update(**changes):
         finding.refresh_from_db()
-        raise FindingError(f"不能{name}：该发现现为“{finding.get_state_display()}”")
+        said = {"action": name, "state": _(finding.get_state_display())}
+        raise FindingError(_("不能%(action)s：该发现现为“%(state)s”") % said)
 
 
 def _needed(text: str, what: str) -> str:
     if not text.strip():
-        raise FindingError(f"请填写{what}")
+        raise FindingError(_("请填写%(what)s") % {"what": what})
     return text.strip()
 
 

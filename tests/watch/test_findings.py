@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
 from django.db import connection, transaction
+from django.utils import translation
 
 from ceguan.registry import audit
 from ceguan.registry.models import AuditEvent
@@ -186,3 +188,19 @@ def test_a_failed_transaction_leaves_no_finding(city):
     with pytest.raises(RuntimeError):
         fail()
     assert not Finding.objects.exists()
+
+
+def test_on_an_english_page_what_cannot_be_done_with_a_finding_is_said_in_english(city):
+    finding, duty = exceed(city, 1), city.users["duty"]
+    deeds = (
+        lambda: findings.note(finding, duty, " ", NOW),
+        lambda: findings.mute(finding, duty, "x", NOW, until=findings.when(NOW - 1)),
+        lambda: findings.hand_over(finding, duty, "x", NOW, to=city.users["enterprise"]),
+        lambda: findings.claim(finding, duty, "", NOW) and findings.claim(finding, duty, "", NOW),
+        lambda: findings.dismiss(finding, duty, "x", NOW) and findings.dismiss(finding, duty, "x", NOW),
+    )
+    with translation.override("en"):
+        for deed in deeds:
+            with pytest.raises(findings.FindingError) as refused:
+                deed()
+            assert not re.search(r"[\u3400-\u9fff]", str(refused.value))
