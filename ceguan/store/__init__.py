@@ -317,7 +317,11 @@ class Store:
 
     def verdict(self, number: int) -> dict[str, Any] | None:
         """One verdict by id, `detail` and `inputs` parsed; None when there is none."""
-        return query.verdict(self._db, number)
+        return self.verdicts_of([number]).get(number)
+
+    def verdicts_of(self, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """Verdicts by id, each like `verdict`; those there are not are left out."""
+        return query.verdicts_of(self._db, numbers)
 
     # ── intake ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -434,14 +434,16 @@ def latest_verdicts(db: Database, rule: str | None, points: Sequence[int] | None
     return columns.select(db, columns.VERDICT_SCHEMA, sql, [*limits, *arguments])
 
 
-def verdict(db: Database, number: int) -> dict[str, Any] | None:
-    """See `Store.verdict`."""
+def verdicts_of(db: Database, numbers: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """See `Store.verdicts_of`."""
+    condition, arguments = _where(("id", numbers))
     found = columns.select(
-        db, columns.VERDICT_SCHEMA, "SELECT {columns} FROM verdict WHERE id = ?", (number,)
+        db, columns.VERDICT_SCHEMA, f"SELECT {{columns}} FROM verdict WHERE {condition}", arguments
     ).to_pylist()
-    if not found:
-        return None
-    return {**found[0], "detail": orjson.loads(found[0]["detail"]), "inputs": orjson.loads(found[0]["inputs"])}
+    return {
+        one["id"]: {**one, "detail": orjson.loads(one["detail"]), "inputs": orjson.loads(one["inputs"])}
+        for one in found
+    }
 
 
 def device_days(db: Database, first_day: str, last_day: str, mn: str | None) -> pa.Table:

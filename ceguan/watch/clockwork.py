@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections
 from numpy.typing import NDArray
 
 from ceguan.intake import decided
@@ -57,6 +57,8 @@ LATE_APART = 48 * HOUR
 OUTLETS = (PointKind.GAS_OUTLET, PointKind.WATER_OUTLET)
 NEWS = ("over", "above")
 """Outcomes of verdicts that become findings (of the rules in `_TITLES`)."""
+AT_ONCE = 500
+"""So many verdicts become findings, or statuses are stored, in one transaction."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,14 @@ class Spot(NamedTuple):
 
     point: Point
     times: list[int]
+
+
+class News(NamedTuple):
+    """A verdict by its number, with the number of the one it replaces."""
+
+    number: int
+    previous: int | None
+    verdict: dict[str, Any]
 
 
 class Found(NamedTuple):
@@ -430,37 +440,25 @@ class Clockwork:
     # ---- 3. findings
 
     def _tell(self, now: float, report: Report) -> None:
-        """Make the findings of what waits in the outbox, then empty it."""
-        if not self._outbox:
-            return
-        with transaction.atomic():
-            for number, previous in sorted(self._outbox):
-                report.findings += self._finding(number, previous, now)
-        with self.store.ledger.batch() as batch:
-            batch.note("outbox", [])
-        self._outbox = []
+        """Make the findings of what waits in the outbox, some at a time, each time forgetting what was told."""
+        waiting = sorted(self._outbox)
+        for start in range(0, len(waiting), AT_ONCE):
+            report.findings += self._findings(waiting[start : start + AT_ONCE], now)
+            rest = waiting[start + AT_ONCE :]
+            with self.store.ledger.batch() as batch:
+                batch.note("outbox", rest)
+            self._outbox = rest
 
-    def _finding(self, number: int, previous: int | None, now: float) -> bool:
-        """Whether verdict `number` raised a finding. One that replaces another revises the finding of that one."""
-        known = self._stored.get(number)
-        verdict = known.verdict._asdict() if known else self.store.verdict(number)
-        assert verdict is not None
-        rule, over = str(verdict["rule"]), verdict["outcome"] in NEWS
-        if verdict["point"] not in self.register.points or _title(rule) is None:
-            return False
-        point = models.Point.objects.get(pk=verdict["point"])
-        if previous is not None:
-            text = f"{beijing(verdict['ts']):%m-%d %H:%M} 重新判定：{verdict['detail']['zh']}"
-            if findings.revise_finding(point, rule, previous, number, over, text, now) is not None:
-                return False
-        if not over:
-            return False
-        title_zh, title_en = _titled(rule, verdict)
-        detail = {**verdict["detail"], "value": verdict["value"], "clause": verdict["clause"], "ts": verdict["ts"]}
-        findings.raise_finding(
-            point, rule, _level(rule, verdict), title_zh, title_en, detail, [number], verdict["ts"], now
-        )
-        return True
+    def _findings(self, part: list[tuple[int, int | None]], now: float) -> int:
+        """How many of these verdicts (with those they replace) raised a finding."""
+        known = {number: one.verdict._asdict() for number, _ in part if (one := self._stored.get(number))}
+        known |= self.store.verdicts_of([number for number, _ in part if number not in known])
+        news = [News(number, previous, known[number]) for number, previous in part if self._is_told(known[number])]
+        pairs = {(one.verdict["point"], one.verdict["rule"]) for one in news}
+        return findings.at_once(pairs, now, lambda desk: sum(_finding(desk, one) for one in news)) if news else 0
+
+    def _is_told(self, verdict: dict[str, Any]) -> bool:
+        return verdict["point"] in self.register.points and _title(verdict["rule"]) is not None
 
     def _flat_lines(self, stretch: Stretch) -> Iterator[tuple[Point, Track, NDArray[np.bool_]]]:
         """Series of outlets with a run of equal values or a lead that may end, and where their values are flat."""
@@ -553,33 +551,38 @@ class Clockwork:
             return
         self._status_at = now
         flags = self._newest_flags()
-        computed = []
-        for point in self.register.points.values():
-            packets = [self._last_packet[d.mn] for d in point.devices if d.mn in self._last_packet]
-            last = max(packets, default=None)
-            every = min((device.every_seconds for device in point.devices), default=None)
-            times = statuses.Times(now, last, every, point.live_from, point.closed_on)
-            state, why = statuses.status(times, _limits(point.kind), point.maintenance, flags.get(point.id, ()))
-            computed.append((point, state, why, last))
-        with transaction.atomic():
-            for point, state, why, last in statuses.unlike(computed):
-                report.changes += self._record(point, state, why, last, now)
+        computed = [self._status(point, flags.get(point.id, ()), now) for point in self.register.points.values()]
+        unlike = statuses.unlike(computed)
+        for start in range(0, len(unlike), AT_ONCE):
+            report.changes += self._record(unlike[start : start + AT_ONCE], now)
 
-    def _record(self, point: Point, state: Status, why: str, last: float | None, now: float) -> bool:
-        """Store a status; a transition to or from silence raises or ends the finding. Whether it was a transition."""
-        row = models.Point(pk=point.id)
-        change = statuses.record(row, state, why, last, now)
-        if change is None:
-            return False
-        if state == Status.SILENT:
-            at = now if last is None else last
-            detail = {"zh": why, "en": "no packet", "occurrence": str(int(at))}
-            level = int(threshold("silent_level", point.kind))
-            saved = models.Point.objects.get(pk=point.id)
-            findings.raise_finding(saved, "silent", level, "数据静默", "silent", detail, [], at, now)
-        elif change.before == Status.SILENT:
-            findings.end_finding(row, "silent", f"恢复通讯：{why or '在线'}", now)
-        return True
+    def _status(self, point: Point, flags: Sequence[str], now: float) -> statuses.Computed:
+        last = max((self._last_packet[d.mn] for d in point.devices if d.mn in self._last_packet), default=None)
+        every = min((device.every_seconds for device in point.devices), default=None)
+        times = statuses.Times(now, last, every, point.live_from, point.closed_on)
+        return statuses.Computed(point.id, *statuses.status(times, _limits(point.kind), point.maintenance, flags), last)
+
+    def _record(self, computed: list[statuses.Computed], now: float) -> int:
+        """Store statuses, and with them the findings of those that fell silent or are back. How many transitions."""
+        by_point = {one.point: one for one in computed}
+
+        def work(desk: findings.Desk) -> int:
+            changes = statuses.record(computed, now)
+            for change in changes:
+                self._silence(desk, by_point[change.point_id], change.before)
+            return len(changes)
+
+        return findings.at_once({(point, "silent") for point in by_point}, now, work)
+
+    def _silence(self, desk: findings.Desk, new: statuses.Computed, before: str) -> None:
+        """A transition to or from silence raises or ends the finding."""
+        if new.state == Status.SILENT:
+            at = desk.now if new.last_packet is None else new.last_packet
+            detail = {"zh": new.why, "en": "no packet", "occurrence": str(int(at))}
+            level = int(threshold("silent_level", self.register.points[new.point].kind))
+            desk.raise_finding(new.point, "silent", level, "数据静默", "silent", detail, [], at)
+        elif before == Status.SILENT:
+            desk.end(new.point, "silent", f"恢复通讯：{new.why or '在线'}")
 
     def _newest_flags(self) -> dict[int, list[str]]:
         """Device flag of the newest value of each series, by point."""
@@ -638,6 +641,21 @@ _TITLES = {
     "radiation-hour": ("空气吸收剂量率高于本底范围", "dose rate above the background range"),
 }
 """Titles of findings that verdicts raise, by the rule before its colon."""
+
+
+def _finding(desk: findings.Desk, news: News) -> bool:
+    """Whether the verdict raised a finding. One that replaces another revises the finding of that one."""
+    number, previous, verdict = news
+    point, rule, over = verdict["point"], str(verdict["rule"]), verdict["outcome"] in NEWS
+    if previous is not None:
+        text = f"{beijing(verdict['ts']):%m-%d %H:%M} 重新判定：{verdict['detail']['zh']}"
+        if desk.revise(point, rule, previous, number, over, text) is not None:
+            return False
+    if not over:
+        return False
+    detail = {**verdict["detail"], "value": verdict["value"], "clause": verdict["clause"], "ts": verdict["ts"]}
+    desk.raise_finding(point, rule, _level(rule, verdict), *_titled(rule, verdict), detail, [number], verdict["ts"])
+    return True
 
 
 def _title(rule: str) -> tuple[str, str] | None:

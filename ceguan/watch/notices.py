@@ -1,8 +1,8 @@
 """Notices of findings by e-mail or webhook: a row per finding and target, retried with back-off, then failed for good.
 
-`enqueue` only writes rows (in the transaction of its caller); `step` sends what is due. A target hears of findings in
-its region and below, from its level up. A webhook with a secret is signed: header X-Ceguan-Signature, "sha256=" + the
-hex HMAC-SHA256 of the body.
+An `Audience` only makes rows, which are written together with their finding; `step` sends what is due. A target hears
+of findings in its region and below, from its level up. A webhook with a secret is signed: header X-Ceguan-Signature,
+"sha256=" + the hex HMAC-SHA256 of the body.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import smtplib
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote, urlsplit
@@ -21,6 +22,7 @@ from django.core.mail import EmailMessage, get_connection
 from django.db.models import Q
 
 from ceguan import words
+from ceguan.registry.models import Point
 from ceguan.settings import Settings
 from ceguan.watch.models import Finding, Notice, NoticeTarget
 from ceguan.watch.thresholds import threshold
@@ -46,18 +48,25 @@ class NoticeError(Exception):
         self.permanent = permanent
 
 
-def enqueue(finding: Finding, now: float) -> int:
-    """Rows for the targets that should hear of this finding; none while it is muted or when it is old news."""
-    muted = finding.muted_until is not None and finding.muted_until.timestamp() > now
-    if muted or finding.last_at.timestamp() < now - threshold("notice_hours") * 3600:
-        return 0
-    codes = [code for code in finding.point.region.path.split("/") if code]
-    targets = NoticeTarget.objects.filter(active=True, level__lte=finding.level, region__in=codes)
-    rows = [
-        Notice(target=target, finding=finding, made_at=_when(now), next_try=_when(now), state="waiting")
-        for target in targets
-    ]
-    return len(Notice.objects.bulk_create(rows))
+class Audience:
+    """Who hears of findings at these points, read at once."""
+
+    def __init__(self, points: Collection[int]) -> None:
+        self._paths = dict(Point.objects.filter(pk__in=points).values_list("pk", "region__path"))
+        self._targets = list(NoticeTarget.objects.filter(active=True).order_by("pk"))
+
+    def notices(self, finding: Finding, now: float) -> list[Notice]:
+        """Rows, not saved, for the targets that should hear of this finding; none while it is muted or when it is old
+        news."""
+        muted = finding.muted_until is not None and finding.muted_until.timestamp() > now
+        if muted or finding.last_at.timestamp() < now - threshold("notice_hours") * 3600:
+            return []
+        codes = self._paths[finding.point_id].split("/")
+        return [
+            Notice(target=target, finding=finding, made_at=_when(now), next_try=_when(now), state="waiting")
+            for target in self._targets
+            if target.level <= finding.level and target.region_id in codes
+        ]
 
 
 def step(settings: Settings, now: float, most: int = 20) -> Sent:

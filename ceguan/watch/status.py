@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Any
+from datetime import date, datetime
+from typing import NamedTuple
 
 from django.db import transaction
 
-from ceguan.registry.models import Point
 from ceguan.watch.findings import when
 from ceguan.watch.models import Change, PointStatus
 from ceguan.words import STATUSES, Status, beijing
@@ -79,41 +78,66 @@ def _span(seconds: int) -> str:
     return f"{seconds // 60} 分钟" if seconds % 60 == 0 else f"{seconds} 秒"
 
 
-def unlike(computed: Iterable[tuple[Any, Status, str, float | None]]) -> list[tuple[Any, Status, str, float | None]]:
-    """Of (point, status, why, last packet) those that are not stored so. Where only a packet came since, that is noted
-    here, for all of them at once."""
+class Computed(NamedTuple):
+    """The status a point (its id) has by now, and when its last packet came [s, UTC epoch]."""
+
+    point: int
+    state: Status
+    why: str
+    last_packet: float | None
+
+    @property
+    def packet(self) -> datetime | None:
+        return None if self.last_packet is None else when(self.last_packet)
+
+
+def unlike(computed: Iterable[Computed]) -> list[Computed]:
+    """Those that are not stored so. Where only a packet came since, that is noted here, for all of them at once."""
     stored = {row.point_id: row for row in PointStatus.objects.all()}
     other, heard = [], []
     for one in computed:
-        point, new, why, last = one
-        row, packet = stored.get(point.id), None if last is None else when(last)
-        if row is None or (row.state, row.why) != (new, why[:200]):
+        row = stored.get(one.point)
+        if row is None or (row.state, row.why) != (one.state, one.why[:200]):
             other.append(one)
-        elif packet is not None and row.last_packet != packet:
-            row.last_packet = packet
+        elif one.packet is not None and row.last_packet != one.packet:
+            row.last_packet = one.packet
             heard.append(row)
-    PointStatus.objects.bulk_update(heard, ["last_packet"], batch_size=200)
+    _overwrite(heard, ["last_packet"])
     return other
 
 
-def record(point: Point, new: Status, why: str, last_packet: float | None, now: float) -> Change | None:
-    """Store a computed status. A transition writes its Change row in the same transaction; None when there is none.
+def _overwrite(rows: Collection[PointStatus], fields: list[str]) -> None:
+    """These fields of rows that are there. An upsert, as `bulk_update` writes a CASE per field and row: far slower."""
+    PointStatus.objects.bulk_create(rows, update_conflicts=True, unique_fields=["point"], update_fields=fields)
 
-    Guarded: the row changes only where the state is still the one we saw, so of two processes one writes the Change.
+
+def record(computed: Collection[Computed], now: float) -> list[Change]:
+    """Store computed statuses, all at once; a transition writes its Change row in the same transaction. The changes.
+
+    Guarded: nobody else changes the rows until the transaction ends, so of two processes one writes the Change.
     """
-    packet = None if last_packet is None else when(last_packet)
     with transaction.atomic():
-        row, created = PointStatus.objects.get_or_create(
-            point=point, defaults={"state": new, "since": when(now), "last_packet": packet, "why": why[:200]}
-        )
-        if created:
-            return Change.objects.create(point=point, before="", after=new, at=when(now), why=why[:200])
-        mine = PointStatus.objects.filter(point=point, state=row.state)
-        if row.state == new:
-            if (row.last_packet, row.why) != (packet, why[:200]):
-                mine.update(last_packet=packet, why=why[:200])
-            return None
-        if not mine.update(state=new, since=when(now), last_packet=packet, why=why[:200]):
-            return None
-        text = why or f"恢复{STATUSES[new].zh}"
-        return Change.objects.create(point=point, before=row.state, after=new, at=when(now), why=text[:200])
+        rows = _held([one.point for one in computed], now)
+        made = [change for one in computed if (change := _move(rows[one.point], one, now)) is not None]
+        _overwrite(rows.values(), ["state", "since", "last_packet", "why"])
+        return Change.objects.bulk_create(made)
+
+
+def _held(points: Collection[int], now: float) -> dict[int, PointStatus]:
+    """The rows of these points; of those that have none yet one without a state."""
+    known = set(PointStatus.objects.filter(point__in=points).values_list("point", flat=True))
+    new = [PointStatus(point_id=point, state="", since=when(now)) for point in points if point not in known]
+    PointStatus.objects.bulk_create(new, ignore_conflicts=True)
+    return {
+        row.point_id: row for row in PointStatus.objects.select_for_update().filter(point__in=points).order_by("pk")
+    }
+
+
+def _move(row: PointStatus, new: Computed, now: float) -> Change | None:
+    """Bring the row to what was computed; the transition, when it is one."""
+    before, row.state, row.last_packet, row.why = row.state, new.state, new.packet, new.why[:200]
+    if before == new.state:
+        return None
+    row.since = when(now)
+    why = new.why if new.why or not before else f"恢复{STATUSES[new.state].zh}"
+    return Change(point_id=row.point_id, before=before, after=new.state, at=when(now), why=why[:200])

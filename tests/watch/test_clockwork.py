@@ -281,6 +281,26 @@ def test_an_exceedance_becomes_a_finding_and_the_next_one_folds_into_it(world):
     assert (verdict["outcome"], verdict["value"], verdict["inputs"][0][2]) == ("over", 75.0, T0 + HOUR)
 
 
+def test_what_was_told_but_not_yet_forgotten_when_the_clockwork_died_is_not_told_again(world, monkeypatch):
+    monkeypatch.setattr("ceguan.watch.clockwork.AT_ONCE", 2)
+    for hour in range(5):
+        world.send("MNGAS_OUTLET", "hour", T0 + hour * HOUR, gas(40, zs=75))
+    world.step(T0 + 5 * HOUR + 120)
+    world.send("MNGAS_OUTLET", "hour", T0, gas(40, zs=45), recv=T0 + 6 * HOUR)
+    world.step(T0 + 6 * HOUR + 60)
+    findings = Finding.objects.filter(rule="limit-hour:a21026")
+    told = list(findings.values())
+    assert (told[0]["count"], len(told[0]["verdicts"]), len(told)) == (5, 6, 1)
+    numbers = told[0]["verdicts"]
+    with world.clockwork.store.ledger.batch() as batch:
+        batch.note("outbox", [*((number, None) for number in numbers[:5]), (numbers[5], numbers[0])])
+    world.restart()
+    world.step(T0 + 6 * HOUR + 61)
+    assert list(findings.values()) == told
+    assert [event.action for event in findings.get().events.all()] == ["raised", "revised"]
+    assert world.clockwork.store.note("outbox") == []
+
+
 def test_an_hour_flagged_by_the_device_is_not_judged_and_says_why(world):
     world.send("MNGAS_OUTLET", "hour", T0, gas(400, zs=700, flag="M"))
     world.step(T0 + HOUR + 120)

@@ -27,10 +27,11 @@ KILLS = 6
 SMALL_STEPS = """
 import django; django.setup()
 from ceguan import settings
-from ceguan.watch.clockwork import Clockwork
-with Clockwork(settings.load(), batch_records=10) as clockwork:
+from ceguan.watch import clockwork
+clockwork.AT_ONCE = 2
+with clockwork.Clockwork(settings.load(), batch_records=10) as running:
     print("ready", flush=True)
-    while not clockwork.step({now}).caught_up:
+    while not running.step({now}).caught_up:
         print("stepped", flush=True)
 print("done", flush=True)
 """

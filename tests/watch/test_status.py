@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import date
 
 import pytest
+from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ceguan.standards.tables import TRUST
 from ceguan.watch import status as statuses
 from ceguan.watch.models import Change, PointStatus
-from ceguan.watch.status import Limits, Times
+from ceguan.watch.status import Computed, Limits, Times
 from ceguan.watch.thresholds import table, threshold
 from ceguan.words import Status
 
@@ -66,25 +68,46 @@ def test_a_longer_silence_is_never_a_better_status(a, b):
     assert order.index(state(NOW - younger)) <= order.index(state(NOW - older))
 
 
+def record(point, state: Status, why: str, last: float | None, now: float) -> list[Change]:
+    return statuses.record([Computed(point.pk, state, why, last)], now)
+
+
 def test_a_transition_writes_one_change_and_staying_writes_none(city):
     point = city.points["air"]
-    assert statuses.record(point, Status.LIVE, "", NOW, NOW) is not None
-    assert statuses.record(point, Status.LIVE, "", NOW + 60, NOW + 60) is None
-    statuses.record(point, Status.SILENT, "最近一包 08:01", NOW + 60, NOW + 9000)
+    assert record(point, Status.LIVE, "", NOW, NOW)
+    assert not record(point, Status.LIVE, "", NOW + 60, NOW + 60)
+    record(point, Status.SILENT, "最近一包 08:01", NOW + 60, NOW + 9000)
     changes = [(c.before, c.after, c.why) for c in Change.objects.filter(point=point).order_by("id")]
     assert changes == [("", "live", ""), ("live", "silent", "最近一包 08:01")]
     row = PointStatus.objects.get(point=point)
     assert (row.state, row.since.timestamp(), row.last_packet.timestamp()) == ("silent", NOW + 9000, NOW + 60)
+    record(point, Status.SILENT, "最近一包 08:02", NOW + 120, NOW + 9100)
+    row.refresh_from_db()
+    assert (row.since.timestamp(), row.last_packet.timestamp(), row.why) == (NOW + 9000, NOW + 120, "最近一包 08:02")
+    (back,) = record(point, Status.LIVE, "", NOW + 9200, NOW + 9200)
+    assert (back.before, back.after, back.why) == ("silent", "live", "恢复在线")
 
 
-def test_who_saw_an_old_state_does_not_write_a_second_change(city, monkeypatch):
-    point = city.points["air"]
-    statuses.record(point, Status.LIVE, "", NOW, NOW)
-    seen = PointStatus.objects.get(point=point)
-    statuses.record(point, Status.SILENT, "静默", NOW, NOW + 1)
-    monkeypatch.setattr(PointStatus.objects, "get_or_create", lambda **_: (seen, False))
-    assert statuses.record(point, Status.SILENT, "静默", NOW, NOW + 1) is None
-    assert Change.objects.filter(point=point).count() == 2
+def test_of_two_that_see_the_same_transition_one_writes_the_change(city):
+    points = [point.pk for point in city.points.values()]
+
+    def both(state: Status) -> list[int]:
+        made: list[int] = []
+
+        def go() -> None:
+            made.append(len(statuses.record([Computed(point, state, "静默", NOW) for point in points], NOW)))
+            connection.close()
+
+        threads = [threading.Thread(target=go) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return sorted(made)
+
+    assert both(Status.LIVE) == [0, len(points)]
+    assert both(Status.SILENT) == [0, len(points)]
+    assert Change.objects.count() == 2 * len(points)
 
 
 @pytest.mark.parametrize("row", table(), ids=lambda row: row.where)
@@ -103,8 +126,8 @@ def test_an_unknown_threshold_is_refused_by_name():
 def test_a_packet_that_changes_no_status_is_noted_and_only_what_differs_is_left_to_record(city):
     outlet, air = city.points["gas_outlet"], city.points["air"]
     for point in (outlet, air):
-        statuses.record(point, Status.LIVE, "", 1000.0, 1001.0)
-    computed = [(outlet, Status.LIVE, "", 2000.5), (air, Status.SILENT, "没有数据", 1000.0)]
+        record(point, Status.LIVE, "", 1000.0, 1001.0)
+    computed = [Computed(outlet.pk, Status.LIVE, "", 2000.5), Computed(air.pk, Status.SILENT, "没有数据", 1000.0)]
     assert statuses.unlike(computed) == computed[1:]
     assert PointStatus.objects.get(point=outlet).last_packet.timestamp() == 2000.5
     assert PointStatus.objects.get(point=air).last_packet.timestamp() == 1000.0
