@@ -235,6 +235,11 @@ class Store:
             self._db, self.history, series, int(kind), Period(period), start, end, every, now, as_of
         )
 
+    def extent(self, series: Sequence[int], kind: int) -> tuple[int, int] | None:
+        """[from, to) outside of which these series have no reading of this kind, hot or sealed; None: none at all."""
+        with query.snapshot(self._db):
+            return aggregates.extent_of(self._db, series, int(kind))
+
     def latest(
         self, series: Sequence[int] | None = None, kind: int | None = None, *, as_of: float | None = None
     ) -> pa.Table:
@@ -308,6 +313,10 @@ class Store:
         """Verdicts sorted (point, rule, ts, ver): the newest version of each, or all; `detail`, `inputs` as JSON."""
         some = [points] if isinstance(points, int) else points
         return query.verdicts(self._db, some, rule, start, end, as_of, all_versions)
+
+    def verdict_extent(self, point: int) -> tuple[int, int] | None:
+        """[from, to) of the times of all verdicts on a point; None without any."""
+        return query.verdict_extent(self._db, point)
 
     def latest_verdicts(
         self, rule: str | None, points: Sequence[int] | None = None, *, as_of: float | None = None

@@ -206,7 +206,7 @@ def aggregates(
         raise ValueError("日数据没有小时统计，period 应为 day 或 month")
     wanted = sorted({int(one) for one in series})
     with query.snapshot(db):
-        extent = _extent(db, wanted, kind)
+        extent = extent_of(db, wanted, kind)
         low, high = _limits(extent, period, start, end) if extent else (0, 0)
         found = _NOTHING
         if low < high:  # whole days are looked at: what is marked is the day
@@ -221,7 +221,7 @@ def _limits(extent: tuple[int, int], period: Period, start: float, end: float) -
     return _ceil(int(np.ceil(max(start, first))), period), _ceil(int(np.ceil(min(end, extent[1]))), period)
 
 
-def _extent(db: Database, series: Sequence[int], kind: int) -> tuple[int, int] | None:
+def extent_of(db: Database, series: Sequence[int], kind: int) -> tuple[int, int] | None:
     """[from, to) outside of which these series have no reading."""
     sql = "SELECT max(ts) FROM json_each(?) s CROSS JOIN latest l ON l.series = s.value WHERE l.kind = ?"
     last = db.execute(sql, (json_ints(series), kind)).fetchone()[0]
@@ -502,7 +502,7 @@ def differences(db: Database, lake: Lake, month: str | None) -> Iterator[str]:
         keys[kind].append(series)
     for kind, series in keys.items():
         for some in _some(series, kind):
-            extent = _extent(db, some, kind)
+            extent = extent_of(db, some, kind)
             low, high = history.month_span(month) if month else (extent or (0, 0))
             if extent is None or (low, high) == (0, 0):
                 continue

@@ -420,6 +420,12 @@ def verdicts(
     return found if all_versions else newest(found, ("point", "rule", "ts"))
 
 
+def verdict_extent(db: Database, point: int) -> tuple[int, int] | None:
+    """See `Store.verdict_extent`."""
+    first, last = db.execute("SELECT min(ts), max(ts) FROM verdict WHERE point = ?", (point,)).fetchone()
+    return None if first is None else (first, last + 1)
+
+
 def latest_verdicts(db: Database, rule: str | None, points: Sequence[int] | None, as_of: float | None) -> pa.Table:
     """See `Store.latest_verdicts`."""
     conditions, arguments = _where(("l.rule", rule), ("l.point", points))

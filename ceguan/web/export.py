@@ -61,9 +61,13 @@ class Asked(NamedTuple):
     def series(self, point: Point) -> list[Series]:
         return [one for one in point.series.all() if self.factor in ("", one.factor)]
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        for low in range(self.start, self.end, CHUNK):
-            yield low, min(low + CHUNK, self.end)
+    def chunks(self, extent: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
+        """The stretch asked for, piece by piece, as far as there can be something of what lies in `extent`: a month
+        that begins before it may have readings."""
+        first, last = extent or (self.end, self.end)
+        end = min(self.end, last)
+        for low in range(max(self.start, first - CHUNK), end, CHUNK):
+            yield low, min(low + CHUNK, end)
 
 
 class Column(NamedTuple):
@@ -94,23 +98,24 @@ def _readings_columns() -> list[Column]:
 def _readings(asked: Asked) -> Iterator[list[Any]]:
     for point in asked.points:
         for one in asked.series(point):
-            for low, high in asked.chunks():
+            for low, high in asked.chunks(store().extent([one.id], asked.kind)):
                 yield from _readings_of(asked, point, one, low, high)
 
 
 def _readings_of(asked: Asked, point: Point, one: Series, low: int, high: int) -> Iterator[list[Any]]:
     """Readings in force of one series, oldest first, with the outcomes of tests and decisions on them."""
+    of_place, of_factor = name(point), name(one)  # asked for once: a translation costs as much as the rest of a row
+    states = {reviewed: review_state("reviewed" if reviewed else "realtime") for reviewed in (False, True)}
     tests: dict[int, list[str]] = {}
     for flag in store().flags([one.id], asked.kind, low, high, as_of=asked.as_of).to_pylist():
         words = series.flag_words(flag)
         tests.setdefault(flag["ts"], []).append(f"{words['test_word']} {words['outcome_word']}")
     for row in store().readings([one.id], asked.kind, low, high, as_of=asked.as_of).to_pylist():
-        state = review_state("reviewed" if row["decision"] else "realtime")
         action = label(series.ACTIONS[row["action"]]) if row["action"] else ""
         yield [
-            point.code, name(point), row["ts"], one.factor, name(one), one.unit, row["value"], row["ver"],
-            row["value_in_force"], row["zs_in_force"], row["flag"], "、".join(tests.get(row["ts"], ())), state, action,
-            row["recv"], str(FrameRef.unpack(row["frame"])),
+            point.code, of_place, row["ts"], one.factor, of_factor, one.unit, row["value"], row["ver"],
+            row["value_in_force"], row["zs_in_force"], row["flag"], "、".join(tests.get(row["ts"], ())),
+            states[row["decision"] > 0], action, row["recv"], str(FrameRef.unpack(row["frame"])),
         ]  # fmt: skip
 
 
@@ -133,7 +138,7 @@ def _aggregates(asked: Asked) -> Iterator[list[Any]]:
     now = clock.now()
     for point in asked.points:
         for one in asked.series(point):
-            for low, high in asked.chunks():
+            for low, high in asked.chunks(store().extent([one.id], asked.kind)):
                 for row in aggregates.rows(point, one, asked.kind, asked.period, low, high, now, asked.as_of):
                     yield [
                         point.code, name(point), row["ts"], one.factor, name(one), one.unit, row["present"],
@@ -156,7 +161,7 @@ def _verdicts_columns() -> list[Column]:
 def _verdicts(asked: Asked) -> Iterator[list[Any]]:
     """Verdicts in force of every rule, or of the rules on one factor; point by point, a stretch at a time."""
     for point in asked.points:
-        for low, high in asked.chunks():
+        for low, high in asked.chunks(store().verdict_extent(point.pk)):
             for row in store().verdicts(point.pk, None, low, high, as_of=asked.as_of).to_pylist():
                 if asked.factor and not row["rule"].endswith(f":{asked.factor}"):
                     continue

@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.output == "-" and args.form != "csv":
             raise ValueError(f"标准输出只能是 csv，{args.form} 请写入文件")
-        start, end = export.moment(args.first), export.moment(args.last, end=True)
-        as_of = export.moment(args.as_of) if args.as_of else None
+        start, end = _moment("--from", args.first), _moment("--to", args.last, end=True)
+        as_of = _moment("--as-of", args.as_of) if args.as_of else None
         if start >= end:
             raise ValueError(f"--from {args.first} 应早于 --to {args.last}")
         kind = Kind[args.kind.upper()]
@@ -75,6 +75,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.output}：无法写入：{error.strerror}", file=sys.stderr)
         return 2
     return 0
+
+
+def _moment(option: str, text: str, end: bool = False) -> int:
+    from ceguan.web import export
+
+    try:
+        return export.moment(text, end)
+    except ValueError:
+        raise ValueError(f"{option} {text} 应为日期或 ISO 时间，例如 2026-03-01 或 2026-03-01T08:00") from None
 
 
 def _points(codes: str) -> list[Point]:

@@ -7,6 +7,7 @@ import io
 import tempfile
 import time
 import tracemalloc
+from itertools import pairwise
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ from ceguan.registry.models import AuditEvent
 from ceguan.store import ArchiveWriter, RecordKind, forgotten, proofs
 from ceguan.web import export
 from ceguan.web.export import NUMBER, TIME, WHOLE, Column
-from ceguan.words import beijing
+from ceguan.words import Kind, beijing
 
 COLUMNS = [Column("time", "时间", TIME), Column("value", "值", NUMBER), Column("n", "序", WHOLE), Column("text", "文")]
 
@@ -141,7 +142,31 @@ def test_what_nobody_asked_for_properly_is_refused_in_words(signed_in, ledger, c
     assert cli.main(["export", "readings", *span, "--points", "nobody", str(out)]) == 2
     assert "没有点位 nobody" in capsys.readouterr().err
     assert cli.main(["export", "readings", *span, "--format", "xlsx", "-"]) == 2
+    assert "标准输出只能是 csv" in capsys.readouterr().err
+    assert cli.main(["export", "readings", "--from", "gestern", "--to", "2026-03-02", str(out)]) == 2
+    assert capsys.readouterr().err == "--from gestern 应为日期或 ISO 时间，例如 2026-03-01 或 2026-03-01T08:00\n"
     assert not out.exists()
+
+
+def test_an_export_of_all_times_holds_all_there_is(signed_in, ledger):
+    client = signed_in("duty")
+    for what in ("readings", "aggregates&period=month", "verdicts"):
+        name, _, more = what.partition("&")
+        asked = f"/export/{name}.csv?points=gas_outlet&factor=a21026&{more}"
+        some = lines(body(client.get(f"{asked}&from=2020-01-01&to={day(ledger.hour + 86400)}")))
+        assert some
+        assert lines(body(client.get(f"{asked}&from=0001-01-01&to=9999-12-31"))) == some
+
+
+def test_times_with_nothing_in_them_are_not_looked_through():
+    asked = export.Asked("readings", [], Kind.HOUR, -60_000_000_000, 250_000_000_000)
+    extent = (1_772_294_400, 1_772_294_400 + 3 * export.CHUNK)
+    pieces = list(asked.chunks(extent))
+    assert len(pieces) == 4
+    assert pieces[0][0] <= extent[0]
+    assert pieces[-1][1] == extent[1]
+    assert all(before[1] == after[0] for before, after in pairwise(pieces))
+    assert list(asked.chunks(None)) == []
 
 
 def test_the_page_of_exports_offers_ones_own_points_only(signed_in, ledger):
