@@ -64,9 +64,10 @@ class Asked(NamedTuple):
     def chunks(self, extent: tuple[int, int] | None) -> Iterator[tuple[int, int]]:
         """The stretch asked for, piece by piece, as far as there can be something of what lies in `extent`: a month
         that begins before it may have readings."""
-        first, last = extent or (self.end, self.end)
-        end = min(self.end, last)
-        for low in range(max(self.start, first - CHUNK), end, CHUNK):
+        if extent is None:
+            return
+        end = min(self.end, extent[1])
+        for low in range(max(self.start, extent[0] - CHUNK), end, CHUNK):
             yield low, min(low + CHUNK, end)
 
 
