@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 
-from ceguan import __version__
+from ceguan import __version__, settings
 
 VERBS = (
     "ceguan.operate",
@@ -49,6 +49,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ceguan.django_settings")
     args = parser().parse_args(argv)
+    if not getattr(args, "anywhere", False) and (problem := settings.unfinished()):
+        print(problem, file=sys.stderr)
+        return 2
     try:
         return args.run(args)
     except BrokenPipeError:  # `ceguan … | head` is no error
@@ -57,11 +60,14 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        from ceguan.settings import SettingError
+        from django.core.exceptions import ImproperlyConfigured
+
         from ceguan.store import ArchiveError, HistoryError, LedgerError
         from ceguan.store.refusals import refusal
 
-        told = isinstance(error, ArchiveError | HistoryError | LedgerError | SettingError)
+        told = isinstance(
+            error, ArchiveError | HistoryError | ImproperlyConfigured | LedgerError | settings.SettingError
+        )
         cause = str(error) if told else refusal(error)
         if cause is None:
             raise

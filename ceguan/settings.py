@@ -5,6 +5,7 @@ A setting comes from the environment (CEGUAN_NAME), else from `ceguan.toml` in t
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -124,6 +125,9 @@ SETTINGS = (
 SUPERSEDED = "superseded.json"
 """In a data folder whose SQLite files are moving, or have moved, to PostgreSQL: where to, and how far."""
 
+RESTORING = "restoring.json"
+"""In a data folder while a backup is put into it: nobody works there before that is done."""
+
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
@@ -160,6 +164,19 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     values |= _from_file(Path(data) / "ceguan.toml") | given
     values["data"] = str(Path(values["data"]).expanduser())
     return Settings(values)
+
+
+def unfinished() -> str | None:
+    """Why nobody may work on the data folder: a restore into it that has not come to its end."""
+    try:
+        folder = load().folder
+    except SettingError:
+        return None  # whoever needs the settings says so
+    path = folder / RESTORING
+    if not path.is_file():
+        return None
+    source = json.loads(path.read_text(encoding="utf-8"))["from"]
+    return f"{folder} 的恢复没有做完：再运行一次 ceguan restore {source}（从头做起）"
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -77,6 +77,7 @@ def add_parser(verbs: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     restore = operate._verb(verbs, "restore", "从备份恢复到空的数据目录，并重放快照之后的帧", _restore)
     restore.add_argument("folder", type=Path, metavar="DIR", help="备份目录")
+    restore.set_defaults(anywhere=True)
     restore.add_argument("--to", metavar="时间", help="只恢复到这一刻收到的帧（北京时间，如 2026-03-01T08:00）")
 
 
@@ -113,6 +114,8 @@ def _restore(args: argparse.Namespace) -> int:
         print(f"恢复没有完成：{error}", file=sys.stderr)
         return 1
     records = replay(values, taken, until, args.folder)
+    (values.folder / settings.RESTORING).unlink()
+    archive.sync_folder(values.folder)
     print(f"已恢复到 {values.folder}：快照 {taken.name}，其后重放 {records} 条归档记录")
     return 0
 
@@ -369,10 +372,25 @@ def choose(folder: Path, until: float | None) -> Taken:
 
 
 def refuse_unless_empty(values: settings.Settings) -> None:
-    if values.folder.is_dir() and any(values.folder.iterdir()):
+    """What a restore left that did not come to its end is its own, and is thrown away."""
+    mark, begun = values.folder / settings.RESTORING, None
+    if mark.is_file():
+        begun = json.loads(mark.read_text(encoding="utf-8"))["database"]
+        for path in values.folder.iterdir():
+            if path != mark:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif values.folder.is_dir() and any(values.folder.iterdir()):
         raise BackupError(f"{values.folder} 不是空的，恢复不会动它；换一个：CEGUAN_DATA=空目录 ceguan restore …")
-    if values.database_url and not snapshot.empty_postgres(values.database_url):
+    if (
+        values.database_url
+        and begun != _digest_of(values.database_url)
+        and not snapshot.empty_postgres(values.database_url)
+    ):
         raise BackupError("CEGUAN_DATABASE_URL 所指的库不是空的，恢复不会动它")
+
+
+def _digest_of(url: str) -> str:
+    return hashlib.sha256(url.encode()).hexdigest()
 
 
 def restore(values: settings.Settings, folder: Path, taken: Taken, until: float | None) -> None:
@@ -399,6 +417,8 @@ def restore(values: settings.Settings, folder: Path, taken: Taken, until: float 
     place = _lake(values)
     there = _there(place, taken.content)
     values.folder.mkdir(parents=True, exist_ok=True)
+    mark = {"from": str(folder.resolve()), "database": _digest_of(values.database_url)}
+    _write(values.folder / settings.RESTORING, json.dumps(mark).encode())
     for name, entry in (own | data).items():
         if name.startswith(HISTORY):
             if (file := name.removeprefix(HISTORY)) not in there:

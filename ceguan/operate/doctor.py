@@ -62,7 +62,7 @@ def add_parser(verbs: Any) -> None:
     text = "检查部署：哪里不对、怎么办；退出码 0 好、1 有要注意的、2 有不行的"
     parser = verbs.add_parser("doctor", help=text, description=text)
     parser.add_argument("--json", action="store_true", help="每项一行 JSON")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, anywhere=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,6 +109,8 @@ def _folder(values: Settings) -> Iterator[Found]:
     if not values.folder.is_dir():
         yield Found(Level.BAD, "数据目录", f"没有 {values.folder}", "设 CEGUAN_DATA，再运行 ceguan setup")
         return
+    if problem := settings.unfinished():
+        yield Found(Level.BAD, "恢复", problem, "在此之前各命令都不在这个目录上工作")
     if not os.access(values.folder, os.W_OK):
         yield Found(
             Level.BAD, "数据目录", f"{values.folder} 不可写", f"把目录给运行平台的用户：chown -R ceguan {values.folder}"

@@ -99,6 +99,7 @@ def _move(values: Settings, url: str) -> None:
             rows = _business() | move.finish()
             move.close()
             _chains(values, url)
+            _done(url)
             write_setting(values.folder / "ceguan.toml", "database_url", url)
             _tell(values, url, "moved")
     print(f"{len(rows)} 张表、{sum(rows.values())} 行，两边一致；留痕链与决定链完好。")
@@ -138,23 +139,45 @@ def _second_database(url: str) -> None:
 
 
 def _mark(values: Settings, url: str) -> None:
-    """The target is empty, or holds the beginning of this county's move. Raises MigrateError."""
+    """The target is empty, or holds the beginning of this county's move. Raises MigrateError.
+
+    Where a move came to its end people work: a copy of the old folder must not go over that again. Only the folder that
+    was frozen for it may, when it fell before its setting was written.
+    """
     import psycopg
 
     county = hashlib.sha256((values.folder / "secret.key").read_bytes()).hexdigest()[:32]
     with psycopg.connect(url) as link:
         found = link.execute("SELECT to_regclass('public.ceguan_move') IS NOT NULL").fetchone()
-        mine = link.execute("SELECT county FROM public.ceguan_move").fetchone() if found and found[0] else None
+        mine = None
+        if found and found[0]:
+            link.execute("ALTER TABLE public.ceguan_move ADD COLUMN IF NOT EXISTS done BOOLEAN NOT NULL DEFAULT false")
+            mine = link.execute("SELECT county, done FROM public.ceguan_move").fetchone()
         if mine is not None and mine[0] != county:
             raise MigrateError("目标库里是另一个平台迁移的数据；请换一个空库")
+        if mine is not None and mine[1] and not _moving(values):
+            raise MigrateError("本平台已迁入目标库，那里的数据比这个目录的新：设 database_url 即可使用；要另迁请用空库")
         if mine is None:
             used = link.execute(
                 "SELECT count(*) FROM information_schema.tables WHERE table_schema IN ('public', 'ledger')"
             ).fetchone()
             if used and used[0]:
                 raise MigrateError("目标库不是空的；请建一个空库：CREATE DATABASE ceguan ENCODING 'UTF8'")
-            link.execute("CREATE TABLE public.ceguan_move (county TEXT NOT NULL)")
+            link.execute("CREATE TABLE public.ceguan_move (county TEXT NOT NULL, done BOOLEAN NOT NULL DEFAULT false)")
             link.execute("INSERT INTO public.ceguan_move VALUES (%s)", (county,))
+
+
+def _done(url: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url) as link:
+        link.execute("UPDATE public.ceguan_move SET done = true")
+
+
+def _moving(values: Settings) -> bool:
+    """Whether this folder is in the last step of a move."""
+    path = values.folder / SUPERSEDED
+    return path.is_file() and json.loads(path.read_text())["state"] == "moving"
 
 
 def _same_version() -> None:
@@ -190,7 +213,7 @@ def _freeze(path: Path) -> None:
 
 def _cancel(values: Settings) -> int:
     path = values.folder / SUPERSEDED
-    if values.database_url or (path.is_file() and json.loads(path.read_text())["state"] != "moving"):
+    if values.database_url or (path.is_file() and not _moving(values)):
         raise MigrateError("已经迁走，不能放弃：旧文件里没有迁移之后的数据")
     with _old_business(values.folder / "business.db") as link:
         for (name,) in link.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():

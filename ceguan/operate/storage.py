@@ -48,16 +48,23 @@ def _status(args: argparse.Namespace) -> int:
 
 def _print_parts(parts: list[Part], notes: list[Noted]) -> None:
     for part in parts:
-        rows = part.rows if part.rows is not None else (notes[-1].rows.get(part.name) if notes else None)
         grown = sizes.growth(notes, part.name) if notes else None
         cells = [
             f"{PARTS[part.name].zh}：{said(part.bytes)}",
-            "" if rows is None else f"{rows} 行",
+            _rows(part, notes),
             "" if part.oldest is None or part.newest is None else f"{_day(part.oldest)} 至 {_day(part.newest)}",
             "" if grown is None else f"每天 {said(grown)}",
             "" if part.here else "不在数据盘上",
         ]
         print("，".join(cell for cell in cells if cell))
+
+
+def _rows(part: Part, notes: list[Noted]) -> str:
+    """How many, and of what or of when that is: the segment being written is not counted, nor the ledger each time."""
+    if part.rows is not None:
+        return f"已封存的段中 {part.rows} 条记录" if part.name == "archive" else f"{part.rows} 行"
+    known = notes[-1].rows.get(part.name) if notes else None
+    return "" if known is None else f"{known} 行（{_day(notes[-1].at)} 记下）"
 
 
 def _room(room: Room) -> str:

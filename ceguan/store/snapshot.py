@@ -88,6 +88,8 @@ def postgres(url: str, folder: Path) -> Known:
     with psycopg.connect(url) as link:
         link.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         tables = {name: _columns(link, name) for name in _tables(link)}
+        if "ledger.position" not in tables:
+            raise LedgerError("库里还没有台账：时钟还没有运行过")
         for name, names in tables.items():
             rows = f"COPY (SELECT {_quoted(names)} FROM {name}) TO STDOUT"
             with open(folder / name, "wb") as out, link.cursor().copy(rows) as copied:
@@ -114,7 +116,9 @@ def into_postgres(url: str, folder: Path) -> None:
         for month in about["months"]:
             start, end = history.month_span(month)
             part = f"ledger.reading_{month.replace('-', '_')}"
-            link.execute(f"CREATE TABLE {part} PARTITION OF ledger.reading FOR VALUES FROM ({start}) TO ({end})")
+            link.execute(
+                f"CREATE TABLE IF NOT EXISTS {part} PARTITION OF ledger.reading FOR VALUES FROM ({start}) TO ({end})"
+            )
         for name, names in about["tables"].items():
             with (
                 open(folder / name, "rb") as given,

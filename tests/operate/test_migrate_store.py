@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -113,9 +114,30 @@ def test_nobody_starts_or_writes_on_what_has_moved(county):
         old.execute("DELETE FROM registry_user")
     (county / "ceguan.toml").unlink()
     refused = ceguan(county, "accounts")
-    assert refused.returncode != 0
+    assert refused.returncode == 2
     assert "已迁往" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
     assert ceguan(county, "migrate-store", "--cancel").returncode != 0
+
+
+def test_a_copy_of_the_old_folder_does_not_go_over_what_is_in_use(county, tmp_path_factory):
+    url, copy = new_database(), tmp_path_factory.mktemp("elsewhere") / "copy"
+    assert ceguan(county, "setup").returncode == 0  # it has its key
+    shutil.copytree(county, copy)
+    assert ceguan(county, "migrate-store", "--to", url).returncode == 0
+    with psycopg.connect(url) as link:
+        link.execute("UPDATE registry_user SET name_zh = '迁移之后' WHERE username = 'duty'")
+    refused = ceguan(copy, "migrate-store", "--to", url, CEGUAN_DATA=str(copy))
+    assert refused.returncode == 1
+    assert "本平台已迁入目标库" in refused.stderr
+    with psycopg.connect(url) as link:
+        assert link.execute("SELECT name_zh FROM registry_user WHERE username = 'duty'").fetchone() == ("迁移之后",)
+    with sqlite3.connect(copy / "business.db") as old:  # it is not frozen either
+        old.execute("UPDATE registry_user SET name_zh = '值班' WHERE username = 'duty'")
+    (county / "ceguan.toml").unlink()  # as if it had fallen just before its setting was written
+    (county / "superseded.json").write_text(json.dumps({"to": url, "state": "moving", "at": 0}))
+    done = ceguan(county, "migrate-store", "--to", url)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("until", "and_then"), [("已抄", 0), ("最后一步", 1.3)])
