@@ -23,7 +23,8 @@ def test_status_names_the_parts_and_waits_for_two_days_before_it_speaks_of_growt
     assert (done.returncode, done.stderr) == (0, "")
     sizes.note(data, [Part("archive", 10), Part("ledger", 5, rows=7)], 1772294400)
     done = ceguan("store", "status", data=data)
-    for said in ("帧归档：1.1 kB，已封存的段中 0 条记录", "7 行（2026-03-01 记下）", "台账：", "封存历史：0 B", "记下两天的用量之后", "还没有进台账的：1.0 kB",
+    for said in ("帧归档：1.1 kB，已封存的段中 0 条记录", "7 行（2026-03-01 记下）",
+                 "台账：", "封存历史：0 B", "记下两天的用量之后", "还没有进台账的：1.0 kB",
                  "时钟没有运行", "还没有用 ceguan backup 备份过"):  # fmt: skip
         assert said in done.stdout, done.stdout
 
