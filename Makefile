@@ -45,8 +45,7 @@ test: $(VENV)/.dev  ## all tests: unit, property, service, real browser
 ON_POSTGRES := tests/registry tests/cases tests/watch tests/test_recompute.py \
   $(addprefix tests/operate/,test_archive.py test_ledger.py \
     $(addprefix test_backup.py::test_,drill_a_city_backed_up_while_frames_keep_coming_is_the_same_city_elsewhere \
-      what_came_after_the_snapshot_is_replayed_and_a_point_in_time_can_be_asked_for \
-      a_restore_killed_on_its_way_lets_nobody_work_and_is_done_again)) \
+      what_came_after_the_snapshot_is_replayed_and_a_point_in_time_can_be_asked_for)) \
   $(addprefix tests/intake/,forward test_adoption.py test_commands.py test_conversation.py test_decided.py \
     test_files.py test_interrupted.py test_national_water.py test_recording.py) \
   $(addprefix tests/web/test_,account.py api.py cases_pages.py export.py forward_pages.py intake_pages.py map.py \
