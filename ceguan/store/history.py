@@ -17,7 +17,6 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -196,25 +195,6 @@ def latest_of(
                          FROM {rows} r SEMI JOIN wanted USING (series, kind)
                          WHERE series BETWEEN ? AND ?{then} GROUP BY series, kind)"""
             return columns.absent_as_nan(_readings(sql, [min(series), max(series), *limits]))
-    finally:
-        connection.unregister("wanted")
-
-
-def newest_of(lake: Lake, files: Sequence[str], keys: pa.Table) -> list[tuple[Any, ...]]:
-    """The newest sealed version of each key (`series`, `kind`, `ts`) that is sealed at all, as reading rows."""
-    if not files:
-        return []
-    ends = {name: (pc.min(keys[name]).as_py(), pc.max(keys[name]).as_py()) for name in ("series", "kind", "ts")}
-    connection = duck()
-    connection.register("wanted", keys)
-    try:
-        with Source(lake, files, **ends) as rows:
-            return connection.execute(
-                f"""SELECT {", ".join(READING_COLUMNS)} FROM {rows} SEMI JOIN wanted USING (series, kind, ts)
-                    WHERE series BETWEEN (SELECT min(series) FROM wanted) AND (SELECT max(series) FROM wanted)
-                      AND ts BETWEEN (SELECT min(ts) FROM wanted) AND (SELECT max(ts) FROM wanted)
-                    QUALIFY ver = max(ver) OVER (PARTITION BY series, kind, ts)"""
-            ).fetchall()
     finally:
         connection.unregister("wanted")
 

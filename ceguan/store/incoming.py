@@ -6,20 +6,19 @@ new without a look at the database; only what is late or comes again is compared
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ceguan.store import history, stale
+from ceguan.store import stale
 from ceguan.store.database import Database
 from ceguan.store.lake import Lake
-from ceguan.store.present import Present
+from ceguan.store.present import Ints, Present, Stored
 from ceguan.words import READING_COLUMNS
 
-Key = tuple[int, int, int]
 Row = tuple[Any, ...]
 CONTENT = slice(4, 10)
 """Where value, zs, vmin, vmax, cou, flag stand in a reading row: two readings that agree there are the same."""
@@ -38,8 +37,8 @@ class Added(NamedTuple):
 
 
 class Newest:
-    """Newest time of each (series, kind), the last stamp in `latest`, the day of each marked as stale last, the times
-    in sealed files: what the one writer need not ask, or say, again."""
+    """Newest time of each (series, kind), the last stamp in `latest`, the day of each marked as stale last, what was
+    looked at of sealed files: what the one writer need not ask, or say, again."""
 
     def __init__(self, db: Database) -> None:
         self.times: dict[tuple[int, int], int] = {}
@@ -85,7 +84,7 @@ def take_in(db: Database, lake: Lake, newest: Newest, columns: list[NDArray[Any]
     doubtful = np.flatnonzero(~surely)
     changed: list[Row] = []
     if len(doubtful):
-        fate, versions = _compare(db, lake, newest.sealed, _rows(columns, doubtful))
+        fate, versions = _compare(db, lake, newest.sealed, [column[doubtful] for column in columns])
         fates[order[doubtful]], columns[3][doubtful] = fate, versions
         surely[doubtful] = fate != SAME
         changed = _rows(columns, doubtful[fate == CHANGED])
@@ -132,43 +131,63 @@ def _rows(columns: list[NDArray[Any]], at: NDArray[Any]) -> list[Row]:
     return list(zip(*(cell.tolist() for cell in cells), strict=True))
 
 
-def _compare(db: Database, lake: Lake, present: Present, rows: list[Row]) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Fate and version of each of the rows (sorted by key), going through them in their order."""
-    wanted = list(dict.fromkeys(row[:3] for row in rows))
-    current: dict[Key, Row] = {
-        (row[0], row[1], row[2]): tuple(row) for row in db.versions(wanted)
-    }  # ascending: the newest one stays
-    current |= _sealed(db, lake, present, [key for key in wanted if key not in current])
-    fates, versions = np.zeros(len(rows), np.int8), np.zeros(len(rows), np.int64)
-    for at, row in enumerate(rows):
-        known = current.get(row[:3])
-        if known is not None:
-            fates[at] = SAME if known[CONTENT] == row[CONTENT] else CHANGED
-            versions[at] = known[3] + 1
-        if fates[at] != SAME:
-            current[row[:3]] = (*row[:3], int(versions[at]), *row[4:])
-    return fates, versions
+def _compare(db: Database, lake: Lake, present: Present, rows: list[NDArray[Any]]) -> tuple[NDArray[Any], Ints]:
+    """Fate and version of each of the rows (columns, sorted by key, in the order they came).
+
+    The first of a key meets what is stored, each other the one before it: whatever became of that, its content is what
+    is known by then.
+    """
+    first = _differs(rows[:3])
+    stored, content = _stored(db, lake, present, [column[first] for column in rows[:3]])
+    known = stored >= 0
+    same = np.ones(len(first), bool)
+    same[first] = known
+    for given, mine in zip(rows[CONTENT], content, strict=True):
+        met = np.roll(given, 1)
+        met[first] = mine
+        same &= (given == met) | ((given != given) & (met != met))  # NaN, that is absent in both
+    changes = np.cumsum(~same)
+    group = np.cumsum(first) - 1
+    before = (changes - ~same)[first]
+    versions = stored[group] + changes - before[group]
+    return np.where(same, SAME, np.where(versions > 0, CHANGED, NEW)), versions
 
 
-def _sealed(db: Database, lake: Lake, present: Present, keys: list[Key]) -> dict[Key, Row]:
-    """Newest sealed version of those of the keys that are sealed."""
-    found: dict[Key, Row] = {}
-    if not keys:
-        return found
-    series, kind, times = np.array(keys, np.int64).T
+def _stored(db: Database, lake: Lake, present: Present, keys: list[Ints]) -> tuple[Ints, list[NDArray[Any]]]:
+    """Newest version (-1: none) and content of each key, sorted, none twice; what is not sealed is newer."""
+    count = len(keys[0])
+    version = np.full(count, -1)
+    content = [*(np.full(count, np.nan) for _ in range(5)), np.full(count, None, object)]
+    place = dict(zip(zip(*(key.tolist() for key in keys), strict=True), range(count), strict=True))
+    newest = {place[row[0], row[1], row[2]]: row for row in db.versions(list(place))}  # ascending: the newest stays
+    if newest:
+        hot = list(newest)
+        cells = list(zip(*newest.values(), strict=True))
+        version[hot] = cells[3]
+        for column, values in zip(content, cells[CONTENT], strict=True):
+            column[hot] = values
+    missing = np.flatnonzero(version < 0)
+    for found in _sealed(db, lake, present, [key[missing] for key in keys]):
+        at = missing[found.at]
+        version[at] = found.ver
+        for column, given in zip(content, found.content, strict=True):
+            column[at] = given
+    return version, content
+
+
+def _sealed(db: Database, lake: Lake, present: Present, keys: list[Ints]) -> Iterator[Stored]:
+    """Newest sealed versions of those of the keys that are sealed."""
+    series, kind, times = keys
+    if not len(series):
+        return
     for start, end, low, high, path in db.execute(
         f"SELECT ts_from, ts_to, part, series_to, path FROM {MANIFEST_IN_FORCE} m WHERE ts_from <= ? AND ts_to > ?",
         (int(times.max()), int(times.min())),
-    ):
+    ).fetchall():
         hit = np.flatnonzero((times >= start) & (times < end) & (series >= low) & (series < high))
         if len(hit):
-            hit = hit[present.hold(lake, path, start, series[hit], kind[hit], times[hit])]
-        if len(hit):
-            columns = zip(*(keys[at] for at in hit.tolist()), strict=True)
-            wanted = pa.table(dict(zip(("series", "kind", "ts"), map(list, columns), strict=True)))
-            for row in history.newest_of(lake, [path], wanted):
-                found[row[0], row[1], row[2]] = row
-    return found
+            for found in present.find(lake, path, start, series[hit], kind[hit], times[hit]):
+                yield found._replace(at=hit[found.at])
 
 
 def _keep_latest(

@@ -47,14 +47,17 @@ class Lake(NamedTuple):
         big = [name for name in names if self.url and not self._is_here(name) and self._size(name) > self.bound // 4]
         return self.paths(name for name in names if name not in big), big
 
-    def open(self, name: str) -> pq.ParquetFile:
-        """A file of which only what is asked for is read, row group by row group. Close it (a context manager)."""
+    def open(self, name: str, metadata: pq.FileMetaData | None = None) -> pq.ParquetFile:
+        """A file of which only what is asked for is read, row group by row group. Close it (a context manager).
+
+        `metadata`: its footer, where that is known already.
+        """
         if not self.url or self._is_here(name):
-            return pq.ParquetFile(Path(self.folder) / name, read_dictionary=["flag"])
+            return pq.ParquetFile(Path(self.folder) / name, metadata=metadata, read_dictionary=["flag"])
         with _said(self.url, name):
             system, prefix = _system(self.url)
             file = system.open_input_file(f"{prefix}/{name}")
-            return pq.ParquetFile(file, read_dictionary=["flag"], pre_buffer=True)
+            return pq.ParquetFile(file, metadata=metadata, read_dictionary=["flag"], pre_buffer=True)
 
     def add(self, name: str, unfinished: Path) -> None:
         """Give a file that is written in full its name; durable when this returns, and never half there.

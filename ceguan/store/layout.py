@@ -179,6 +179,31 @@ def _all_null(chunk: pq.ColumnChunkMetaData) -> bool:
     return known is not None and known.has_null_count and known.null_count == chunk.num_values
 
 
+class Alike(NamedTuple):
+    """What stands in all rows of a row group; None = nothing."""
+
+    value: Any
+
+
+def alike(metadata: pq.FileMetaData, group: int, name: str) -> Alike | None:
+    """What the statistics say stands in all rows of a column; None when it differs or cannot be told by them.
+
+    Of readings' own numbers they cannot: they leave NaN out, and do not tell -0.0 from 0.
+    """
+    column = chunk(metadata, group, name)
+    known = column.statistics
+    if _all_null(column):
+        return Alike(None)
+    if name.endswith("_x") or name in PER or known is None or not (known.has_min_max and known.has_null_count):
+        return None
+    return Alike(known.min) if known.null_count == 0 and known.min == known.max else None
+
+
+def chunk(metadata: pq.FileMetaData, group: int, name: str) -> pq.ColumnChunkMetaData:
+    """A column of a row group by its name."""
+    return metadata.row_group(group).column(metadata.schema.names.index(name))
+
+
 @lru_cache(maxsize=4096)
 def form_of(path: Path) -> Form:
     """The form of a sealed file on this machine: it never changes."""
