@@ -62,14 +62,39 @@ def tell_hours(store: Store, rng: Any, grid: Any, devices: int) -> None:
                       "conditions": f"{said}; p50 of 5, processor time"}, ensure_ascii=False), flush=True)  # fmt: skip
 
 
+def tell_first_looks(folder: str, grid: Any, devices: int) -> None:
+    """The same from a sealed month that nobody has looked at since the start, beside as many fresh ones."""
+    step = int(grid[1] - grid[0])
+    day, hour = DAY // step, max(3600 // step, 1)
+    mixes = {
+        "a day of one device": (np.repeat(np.arange(10), day), np.tile(grid[day : 2 * day], 10)),
+        "an hour of all devices": (np.repeat(np.arange(devices), hour), np.tile(grid[hour : 2 * hour], devices)),
+    }
+    for number, (what, (series, times)) in enumerate(mixes.items(), 1):
+        with Store(folder, write=True, database="", history="") as store:
+            busy(store, columns(series, times + (50 + 2 * number) * DAY))  # the writer has read what it remembers
+            fresh = busy(store, columns(series, times + (51 + 2 * number) * DAY))
+            first = busy(store, columns(series, times))
+        said = f"{len(series)} readings in one batch; {first / fresh:.2f} × fresh of as many ({fresh:.0f} ms)"
+        print(json.dumps({"name": f"taken in: {what}, sent before, first look", "value": round(first, 1), "unit": "ms",
+                          "conditions": f"{said}; once, processor time"}, ensure_ascii=False), flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--series", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=4464)
     given = parser.parse_args()
     rng, step = np.random.default_rng(3), 31 * DAY // given.rows
-    with tempfile.TemporaryDirectory() as folder, Store(folder, write=True, database="", history="") as store:
-        grid = MARCH + np.arange(given.rows) * step
+    grid = MARCH + np.arange(given.rows) * step
+    with tempfile.TemporaryDirectory() as folder:
+        tell_batches(folder, given, rng, grid)
+        tell_first_looks(folder, grid, given.series)
+
+
+def tell_batches(folder: str, given: argparse.Namespace, rng: Any, grid: Any) -> None:
+    """Fresh, late and repeated batches in turns, once the month has been looked at."""
+    with Store(folder, write=True, database="", history="") as store:
         for low in range(0, given.series, 200):
             series = np.repeat(np.arange(low, min(low + 200, given.series)), given.rows)
             busy(store, columns(series, np.tile(grid, len(series) // given.rows)))

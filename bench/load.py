@@ -43,7 +43,7 @@ _NO_BUFFER = -105
 
 _SIZE = 512
 """Bytes of a buffer; a longer answer comes in pieces."""
-_SHARE, _PATIENCE = 8, 2_000_000
+_SHARE, _PATIENCE = 8, 500_000
 """The answers of an eighth of the devices are awaited together, but no longer than so many nanoseconds."""
 _MOST = 1 << 14
 """Connections: each may ask for two things at a time, and a ring holds 32,768 requests."""
