@@ -36,7 +36,7 @@ serve: setup     ## gateway, clockwork and web on your own data folder (CEGUAN_D
 
 test: $(VENV)/.dev  ## all tests: unit, property, service, real browser
 	@tools/system-packages
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 # Whoever reads or writes a database. Left out: what knows none (decoder, tables, pieces of pages) or only its register
 # (reloading gateways, packs bent byte by byte, the memory of long exports: minutes that say nothing more here), what
@@ -53,7 +53,7 @@ ON_POSTGRES := tests/registry tests/cases tests/watch tests/test_recompute.py \
   --deselect tests/web/test_export.py::test_an_export_of_any_length_takes_no_more_memory
 
 test-postgres: $(VENV)/.dev  ## the tests of what is stored and worked on, on a real PostgreSQL
-	@CEGUAN_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 2 --dist loadfile $(ON_POSTGRES) $(ARGS)
+	@CEGUAN_TEST_DATABASE=postgres $(BIN)/python -m pytest -n 4 --dist loadfile $(ON_POSTGRES) $(ARGS)
 
 browser: $(VENV)/.dev  ## only the tests in a real browser
 	@tools/system-packages

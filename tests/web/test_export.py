@@ -91,9 +91,9 @@ def test_verdicts_gaps_and_frames_are_exported(signed_in, ledger):
 
 
 def test_frames_are_those_of_the_devices_received_then_without_passwords(signed_in, ledger, data):
-    now = time.time()
+    hour = ledger.hour
     with ArchiveWriter(data / "archive", 3) as archive:
-        for when, mn in ((now - 86400 * 9, "MNGAS_OUTLET"), (now, "MNGAS_OUTLET"), (now, "MNAIR")):
+        for when, mn in ((hour - 86400 * 9, "MNGAS_OUTLET"), (hour, "MNGAS_OUTLET"), (hour, "MNAIR")):
             archive.append(
                 RecordKind.FRAME, when, "10.0.0.7:5000", b"##0099ST=31;CN=2011;PW=123456;MN=%s;CP=&&&&0" % mn.encode()
             )
