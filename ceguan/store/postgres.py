@@ -7,7 +7,6 @@ session that broke (the server was restarted) is opened anew before the next tra
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -326,6 +325,4 @@ def _whole(arguments: Sequence[Any]) -> list[Any]:
 def _plain(number: float) -> float | int | None:
     if number != number:
         return None
-    whole = number.is_integer() and abs(number) < 1 << 53
-    whole &= number != 0 or math.copysign(1.0, number) > 0  # a reading of -0.0 stays one
-    return int(number) if whole else number
+    return int(number) if number.is_integer() and abs(number) < 1 << 53 else number
