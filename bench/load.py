@@ -43,8 +43,8 @@ _NO_BUFFER = -105
 
 _SIZE = 512
 """Bytes of a buffer; a longer answer comes in pieces."""
-_SHARE, _PATIENCE = 8, 500_000
-"""The answers of an eighth of the devices are awaited together, but no longer than so many nanoseconds."""
+_SHARE, _PATIENCE = 16, 250_000
+"""The answers of a sixteenth of the devices are awaited together, but no longer than so many nanoseconds."""
 _MOST = 1 << 14
 """Connections: each may ask for two things at a time, and a ring holds 32,768 requests."""
 _SENDER = 1 << 32
