@@ -32,9 +32,9 @@ MEASURED = {
     "sqlite": Measured(59.4, "字节/行", "台账（SQLite）一行读数，含索引", "tools/scale.py --measure"),
     "postgres": Measured(203.8, "字节/行", "台账（PostgreSQL）一行读数，含索引", "tools/scale.py --measure"),
     "parquet": Measured(3.4, "字节/行", "封存（Parquet，zstd）一行读数，虚构城市的小时值", "bench/sealed.py"),
-    "gateway": Measured(70_600, "帧/秒", "一个网关进程，落盘后应答，2,000 活跃 + 10,000 空闲连接", "bench/gateway.py"),
+    "gateway": Measured(71_200, "帧/秒", "一个网关进程，落盘后应答，2,000 活跃 + 10,000 空闲连接", "bench/gateway.py"),
     "memory": Measured(270, "MB", "一个网关进程的内存，10,000 空闲连接", "bench/gateway.py"),
-    "clockwork": Measured(19_000, "值/秒", "时钟：解码、入账、质控、判定、告警", "bench/clockwork.py"),
+    "clockwork": Measured(36_600, "值/秒", "时钟：解码、入账、质控、判定、告警", "bench/clockwork.py"),
     "evaluate": Measured(80e6 / 0.84, "行/秒", "由小时值评价一年，一核（80 M 行 0.84 秒）", "bench/air.py"),
 }
 """Speeds: from docs/bench.md, on a shared machine of two cores; sizes: 20 series, 30 days of ten-minute values with two
